@@ -1,0 +1,13 @@
+//! `burstctl`: looks after the gangs of slurm-burst from any login node.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod out;
+mod places;
+mod slurmconf;
+mod wire;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,0 +1,11 @@
+//! One file a command.
+
+pub mod explain;
+pub mod man;
+pub mod plan;
+pub mod slurm_conf;
+pub mod status;
+pub mod stop;
+pub mod terminate;
+pub mod validate;
+pub mod view;

@@ -1,0 +1,410 @@
+//! The one task that owns every gang.
+//!
+//! It takes messages, lets the state machine decide and starts effects; it never waits for one. A gang has at most one
+//! effect under way. Snapshots of Slurm are taken by blocking threads, as often as somebody waits for them.
+
+mod arrays;
+mod ask;
+mod poll;
+
+use crate::{
+    controller::{Changed, JobRecord, NodeRecord, SlurmError},
+    effects::{self, Done, Hands},
+    shared::{Intake, Managed, Msg},
+    start::now_ms,
+    world::World,
+};
+use burst_policy::{
+    Rung,
+    gang::{Effect, Gang, NodeView, Phase, Seen, done, step, step::wake},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+
+pub use ask::{Answer, Question};
+
+/// What the engine tells itself.
+#[derive(Debug)]
+pub enum Event {
+    /// A look at the job table, begun at `at_ms`; of one user or of all.
+    Jobs {
+        /// Unix ms.
+        at_ms: u64,
+        /// One user's, or everybody's.
+        uid: Option<u32>,
+        /// What it found.
+        found: Result<Changed<JobRecord>, SlurmError>,
+    },
+    /// A look at the node table.
+    Nodes {
+        /// Unix ms.
+        at_ms: u64,
+        /// What it found.
+        found: Result<Changed<NodeRecord>, SlurmError>,
+    },
+    /// An effect ended.
+    Done {
+        /// Gang key.
+        key: String,
+        /// Which.
+        effect: Effect,
+        /// How.
+        done: Done,
+    },
+    /// An effect on an array's record ended.
+    ArrayDone {
+        /// Gang id.
+        key: String,
+        /// Slurm's answer.
+        ok: Result<(), SlurmError>,
+    },
+}
+
+/// A gang and what is known around it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub gang: Gang,
+    pub busy: Option<Effect>,
+    pub seen: Seen,
+    /// When the last effect ended, Unix ms.
+    pub effect_ms: u64,
+}
+
+/// (type, zone, market): where capacity was missing.
+pub(crate) fn place(rung: &Rung) -> (String, String, u8) {
+    (rung.instance_type.clone(), rung.zone.clone(), rung.market as u8)
+}
+
+/// The state of the engine.
+pub struct Core {
+    pub(crate) hands: Hands,
+    sender: mpsc::Sender<Msg>,
+    pub(crate) slots: BTreeMap<String, Slot>,
+    pub(crate) arrays: BTreeMap<String, arrays::Array>,
+    pub(crate) nodes: HashMap<String, NodeView>,
+    pub(crate) nodes_at_ms: u64,
+    pub(crate) taken: HashSet<String>,
+    pub(crate) dry: HashMap<(String, String, u8), u64>,
+    pub(crate) lead: HashMap<String, u64>,
+    dirty: BTreeSet<String>,
+    polls: poll::Polls,
+    jitter: u64,
+    nodes_changed: watch::Sender<u64>,
+    pub(crate) strangers: HashSet<String>,
+    pub(crate) born_ms: u64,
+}
+
+/// Ended gangs kept in memory for `explain`.
+const KEEP_ENDED: usize = 500;
+
+impl Core {
+    /// A core with the gangs of before.
+    #[must_use]
+    pub fn new(hands: Hands, sender: mpsc::Sender<Msg>, docs: Vec<Gang>, changed: watch::Sender<u64>) -> Self {
+        let mut core = Self {
+            hands,
+            sender,
+            slots: BTreeMap::new(),
+            arrays: BTreeMap::new(),
+            nodes: HashMap::new(),
+            nodes_at_ms: 0,
+            taken: HashSet::new(),
+            dry: HashMap::new(),
+            lead: HashMap::new(),
+            dirty: BTreeSet::new(),
+            polls: poll::Polls::default(),
+            jitter: now_ms() | 1,
+            nodes_changed: changed,
+            strangers: HashSet::new(),
+            born_ms: now_ms(),
+        };
+        for gang in docs {
+            core.adopt(gang);
+        }
+        core.publish();
+        core
+    }
+
+    fn adopt(&mut self, gang: Gang) {
+        if gang.task.is_none() && gang.geometry.array.is_some() {
+            if gang.is_living() {
+                self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
+            }
+            return;
+        }
+        let key = gang.key();
+        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {
+            self.hands.prepare.claim(group, &key);
+        }
+        self.dirty.insert(key.clone());
+        self.taken.extend(gang.names.iter().cloned());
+        self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0 });
+    }
+
+    /// Runs for ever (until the queue's last sender is gone).
+    pub async fn run(mut self, mut receiver: mpsc::Receiver<Msg>) {
+        loop {
+            let now = now_ms();
+            self.start_polls(now);
+            let mut again: u32 = 0;
+            while let Some(key) = self.dirty.pop_first() {
+                self.advance(&key, now);
+                again += 1;
+                // Other messages want their turn, too.
+                if again > 256 {
+                    break;
+                }
+            }
+            let next = self.next_wake(now);
+            tokio::select! {
+                msg = receiver.recv() => {
+                    let Some(msg) = msg else { return };
+                    self.take(msg);
+                    for _ in 0..128 {
+                        match receiver.try_recv() {
+                            Ok(m) => self.take(m),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(next)) => self.wake_due(now_ms()),
+            }
+        }
+    }
+
+    fn take(&mut self, msg: Msg) {
+        match msg {
+            Msg::Intake(i) => self.intake(*i),
+            Msg::UserHold { jobs, tasks, hold } => self.user_hold(&jobs, &tasks, hold),
+            Msg::Internal(e) => self.event(*e),
+            Msg::Ask(q, reply) => {
+                let answer = self.answer(*q);
+                // Who asked may have hung up.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    fn intake(&mut self, intake: Intake) {
+        let Intake { mut gang, array } = intake;
+        gang.user = gang.uid.to_string();
+        // On disk at once: slurmctld saves the job itself only seconds later.
+        effects::save_behind(&self.hands, &gang);
+        self.polls.expect(gang.uid, now_ms());
+        if array {
+            self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
+        } else {
+            self.adopt(gang);
+        }
+    }
+
+    fn user_hold(&mut self, jobs: &[u32], tasks: &[u32], hold: bool) {
+        let now = now_ms();
+        for (key, slot) in &mut self.slots {
+            let Some(job) = &slot.gang.job else { continue };
+            let base = job.text.split('_').next().and_then(|t| t.parse::<u32>().ok());
+            let named = jobs.iter().any(|j| *j == job.id || Some(*j) == base);
+            let task = tasks.is_empty() || slot.gang.task.is_some_and(|t| tasks.contains(&t));
+            if named && task && slot.gang.user_hold != hold {
+                slot.gang.user_hold = hold;
+                slot.gang.note(if hold { "held by its owner" } else { "released by its owner" }, now);
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Jobs { at_ms, uid, found } => self.saw_jobs(at_ms, uid, found),
+            Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
+            Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
+            Event::ArrayDone { key, ok } => self.array_done(&key, ok),
+        }
+    }
+
+    fn effect_done(&mut self, key: &str, effect: &Effect, outcome: Done) {
+        let now = now_ms();
+        let Some(mut slot) = self.slots.remove(key) else { return };
+        slot.busy = None;
+        slot.effect_ms = now;
+        if let Some(group) = outcome.group {
+            slot.gang.group = Some(group);
+        }
+        let ok = !matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
+        if let Seen::Is(view) = &mut slot.seen {
+            // What we did is true at once; an older snapshot must not deny it.
+            match effect {
+                Effect::Hold { .. } if ok => {
+                    view.held = true;
+                    view.held_admin = true;
+                }
+                Effect::Release { .. } if ok => view.held = false,
+                Effect::MoveLocal { partition, .. } if ok => {
+                    view.held = false;
+                    view.partition.clone_from(partition);
+                }
+                _ => {}
+            }
+        }
+        let snapshot = self.hands.shared.snapshot.load_full();
+        let world =
+            World { core: self, snapshot: &snapshot, seen: slot.seen.clone(), effect_ms: now, jitter: self.jitter % 1000 };
+        let before = slot.gang.phase.label();
+        let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
+        self.after(&slot.gang, before);
+        if let Some(rung) = dry {
+            let least = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
+            let ttl = least.map_or(15_000, |p| p.retry_min.0 * 500);
+            self.dry.insert(place(&rung), now + ttl);
+        }
+        if matches!(effect, Effect::Launch { .. })
+            && !matches!(slot.gang.phase, Phase::Launching { .. } | Phase::Granted { .. } | Phase::Ending { .. })
+        {
+            self.hands.prepare.release_of(key);
+            slot.gang.group = None;
+        }
+        self.put(key, slot);
+    }
+
+    fn put(&mut self, key: &str, slot: Slot) {
+        if slot.gang.is_living() {
+            self.dirty.insert(key.to_owned());
+        }
+        self.taken.extend(slot.gang.names.iter().cloned());
+        self.slots.insert(key.to_owned(), slot);
+    }
+
+    /// Lets one gang go as far as it can.
+    fn advance(&mut self, key: &str, now: u64) {
+        let Some(mut slot) = self.slots.remove(key) else { return };
+        if slot.busy.is_some() || !slot.gang.is_living() {
+            self.slots.insert(key.to_owned(), slot);
+            return;
+        }
+        self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let snapshot = self.hands.shared.snapshot.load_full();
+        let before = slot.gang.clone();
+        for name in &before.names {
+            self.taken.remove(name);
+        }
+        let world = World {
+            core: self,
+            snapshot: &snapshot,
+            seen: slot.seen.clone(),
+            effect_ms: slot.effect_ms,
+            jitter: (self.jitter >> 33) % 1000,
+        };
+        let effect = step(&mut slot.gang, &world, now);
+        self.taken.extend(slot.gang.names.iter().cloned());
+        self.after(&slot.gang, before.phase.label());
+        let changed = slot.gang != before;
+        let hands = self.hands.clone();
+        match effect {
+            Some(effect) => {
+                slot.busy = Some(effect.clone());
+                let (gang, key, sender) = (slot.gang.clone(), key.to_owned(), self.sender.clone());
+                tokio::spawn(async move {
+                    let done = effects::execute(&hands, &gang, &effect).await;
+                    let event = Event::Done { key, effect, done };
+                    // The core lives as long as the process.
+                    let _ = sender.send(Msg::Internal(Box::new(event))).await;
+                });
+            }
+            None if changed => effects::save_behind(&hands, &slot.gang),
+            None => {}
+        }
+        let ended = !slot.gang.is_living();
+        let new_job = slot.gang.job != before.job;
+        self.slots.insert(key.to_owned(), slot);
+        if ended {
+            self.prune();
+        }
+        if ended || new_job {
+            self.publish();
+        }
+    }
+
+    /// What a change of phase means beyond the gang.
+    fn after(&mut self, gang: &Gang, before: &'static str) {
+        let label = gang.phase.label();
+        if label == before {
+            return;
+        }
+        let last = gang.history.last().map_or("", |e| e.text.as_str());
+        tracing::info!(
+            gang_id = %gang.key(), job_id = %gang.job_text(), attempt = gang.attempt, phase = label, reason = last,
+            "gang"
+        );
+        let loud = match gang.phase {
+            Phase::Failed(_) => crate::controller::Loud::Error,
+            _ => crate::controller::Loud::Info,
+        };
+        let text = format!("job {} gang {}: {label}: {last}", gang.job_text(), gang.key());
+        self.hands.controller.log(loud, &text);
+        if label == "Ready"
+            && let Some(planned) = gang.history.iter().rev().find(|e| e.phase == "Launching")
+        {
+            let took = now_ms().saturating_sub(planned.at_ms) / 1000;
+            let lead = self.lead.entry(gang.pool.clone()).or_insert(took);
+            // A slow average: one odd boot does not move every --begin.
+            *lead = (*lead * 3 + took) / 4;
+        }
+    }
+
+    fn prune(&mut self) {
+        let ended: Vec<(u64, String)> = self
+            .slots
+            .iter()
+            .filter(|(_, s)| !s.gang.is_living())
+            .map(|(k, s)| (s.gang.since_ms, k.clone()))
+            .collect();
+        if ended.len() > KEEP_ENDED {
+            let mut ended = ended;
+            ended.sort();
+            for (_, key) in ended.iter().take(ended.len() - KEEP_ENDED) {
+                self.slots.remove(key);
+            }
+        }
+    }
+
+    /// Tells job_modify which jobs are ours.
+    pub(crate) fn publish(&self) {
+        let mut managed = HashMap::new();
+        for slot in self.slots.values().filter(|s| s.gang.is_living()) {
+            if let Some(job) = &slot.gang.job {
+                managed.insert(job.id, Managed { gang: slot.gang.key(), uid: slot.gang.uid });
+                // `12` names all tasks of an array.
+                if let Some(base) = job.text.split('_').next().and_then(|t| t.parse().ok()) {
+                    managed.entry(base).or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid: slot.gang.uid });
+                }
+            }
+        }
+        for array in self.arrays.values() {
+            if let Some(job) = &array.gang.job {
+                managed.insert(job.id, Managed { gang: array.gang.id.clone(), uid: array.gang.uid });
+            }
+        }
+        self.hands.shared.managed.store(Arc::new(managed));
+    }
+
+    fn next_wake(&self, now: u64) -> u64 {
+        if !self.dirty.is_empty() {
+            return 0;
+        }
+        let gangs = self.slots.values().filter(|s| s.busy.is_none() && s.gang.is_living()).filter_map(|s| wake(&s.gang));
+        let gang = gangs.min().unwrap_or(u64::MAX);
+        gang.min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
+    }
+
+    fn wake_due(&mut self, now: u64) {
+        for (key, slot) in &self.slots {
+            if slot.busy.is_none() && slot.gang.is_living() && wake(&slot.gang).is_some_and(|t| t <= now) {
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Job arrays: each task its own gang, within the array's own limit.
+
+use super::{Core, Event, Slot};
+use crate::{
+    controller::{JobRecord, JobUpdate, SlurmError},
+    effects,
+    shared::Msg,
+    start::now_ms,
+};
+use burst_policy::gang::{Gang, JobKey, Phase, Seen, says};
+
+/// Gangs of one array that may live at once, whatever the array allows: a typo in an index must not launch thousands.
+const IN_FLIGHT: usize = 64;
+
+/// An array whose tasks become gangs one by one.
+#[derive(Debug)]
+pub(crate) struct Array {
+    /// The pattern.
+    pub gang: Gang,
+    held: bool,
+    busy: bool,
+    effect_ms: u64,
+}
+
+impl Array {
+    pub(super) fn new(gang: Gang) -> Self {
+        Self { gang, held: false, busy: false, effect_ms: 0 }
+    }
+}
+
+/// Task numbers of `0-3,7` or `0-9%2`; what cannot be read names none.
+pub(super) fn tasks(text: &str) -> Vec<u32> {
+    let ranges = text.split('%').next().unwrap_or("");
+    let mut out = Vec::new();
+    for part in ranges.split(',') {
+        let (range, pace) = part.split_once(':').unwrap_or((part, "1"));
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        if let (Ok(from), Ok(to), Ok(pace)) = (from.trim().parse::<u32>(), to.trim().parse::<u32>(), pace.parse::<usize>())
+            && pace > 0
+        {
+            out.extend((from..=to).step_by(pace).take(100_000));
+        }
+    }
+    out
+}
+
+impl Core {
+    /// Living gangs of an array: (key, task).
+    pub(super) fn tasks_of(&self, id: &str) -> Vec<(String, u32)> {
+        let gangs = self.slots.values().map(|s| &s.gang).filter(|g| g.id == id && g.is_living());
+        gangs.filter_map(|g| Some((g.key(), g.task?))).collect()
+    }
+
+    pub(super) fn see_arrays(&mut self, at_ms: u64, uid: Option<u32>, metas: &[(String, JobRecord)]) {
+        let ids: Vec<String> = self.arrays.keys().cloned().collect();
+        let mut changed = false;
+        for id in ids {
+            let record = metas.iter().find(|(i, _)| *i == id).map(|(_, r)| r);
+            let Some(array) = self.arrays.get_mut(&id) else { continue };
+            if uid.is_some_and(|u| u != array.gang.uid) || at_ms < array.effect_ms || array.busy {
+                continue;
+            }
+            let now = now_ms();
+            match record.filter(|r| r.view.state <= 2) {
+                None => {
+                    let late = now >= array.gang.since_ms + burst_policy::gang::step::RECORD_MS;
+                    if array.gang.job.is_some() || late {
+                        array.gang.enter(Phase::Done, "no task is left to launch", now);
+                        let doc = array.gang.clone();
+                        effects::save_behind(&self.hands, &doc);
+                        self.arrays.remove(&id);
+                        changed = true;
+                    }
+                }
+                Some(r) => changed |= self.array_found(&id, r, now),
+            }
+        }
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn array_found(&mut self, id: &str, record: &JobRecord, now: u64) -> bool {
+        let Some(array) = self.arrays.get_mut(id) else { return false };
+        let mut changed = false;
+        if array.gang.job.is_none() {
+            let text = record.view.id.to_string();
+            array.gang.job = Some(JobKey { id: record.view.id, text, submit: record.view.submit, restart: 0 });
+            changed = true;
+        }
+        if !array.held || !record.view.held {
+            array.busy = true;
+            array.held = true;
+            let comment = format!("[burst {id}] held: each task of the array gets its own nodes");
+            let (controller, sender) = (self.hands.controller.clone(), self.sender.clone());
+            let (job, key) = (record.view.id.to_string(), id.to_owned());
+            tokio::task::spawn_blocking(move || {
+                let update = JobUpdate { comment: Some(comment), priority: Some(0), ..JobUpdate::default() };
+                let ok = controller.update_job(&job, &update);
+                let _ = sender.blocking_send(Msg::Internal(Box::new(Event::ArrayDone { key, ok })));
+            });
+            return changed;
+        }
+        let most = if record.array_most == 0 { IN_FLIGHT } else { (record.array_most as usize).min(IN_FLIGHT) };
+        let pattern = array.gang.clone();
+        let living = self.tasks_of(id);
+        let mut room = most.saturating_sub(living.len());
+        for task in tasks(record.array_rest.as_deref().unwrap_or("")) {
+            let key = format!("{id}_{task}");
+            if room == 0 {
+                break;
+            }
+            if self.slots.contains_key(&key) {
+                continue;
+            }
+            room -= 1;
+            let mut gang = pattern.clone();
+            gang.task = Some(task);
+            gang.geometry.array = None;
+            gang.user.clone_from(&record.user);
+            let text = format!("{}_{task}", record.view.id);
+            gang.job = Some(JobKey { id: record.view.id, text: text.clone(), submit: record.view.submit, restart: record.view.restarts });
+            gang.enter(Phase::Held, format!("task {task} of array {}", record.view.id), now);
+            gang.commented = says::comment(&gang);
+            let mut view = record.view.clone();
+            view.text = text;
+            self.dirty.insert(key.clone());
+            self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0 });
+            changed = true;
+        }
+        changed
+    }
+
+    pub(super) fn array_done(&mut self, key: &str, ok: Result<(), SlurmError>) {
+        let Some(array) = self.arrays.get_mut(key) else { return };
+        array.busy = false;
+        array.effect_ms = now_ms();
+        if let Err(e) = ok {
+            array.held = false;
+            tracing::warn!(gang_id = key, error = %e, "an array could not be held");
+        }
+        let (doc, uid) = (array.gang.clone(), array.gang.uid);
+        effects::save_behind(&self.hands, &doc);
+        self.polls.expect(uid, now_ms());
+    }
+}

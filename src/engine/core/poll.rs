@@ -1,0 +1,292 @@
+//! Looks at Slurm: how often, and what they mean.
+
+use super::{Core, Event};
+use crate::{
+    controller::{Changed, JobRecord, NodeRecord, SlurmError},
+    shared::Msg,
+    start::now_ms,
+};
+use burst_policy::gang::{JobView, Phase, Seen, Stage};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Looks nobody waits for (ms).
+const SLOW_MS: u64 = 5_000;
+/// Looks while gangs live (ms).
+const NORMAL_MS: u64 = 1_000;
+/// Looks while a release or an ending is awaited (ms).
+const BRISK_MS: u64 = 200;
+/// Node looks while instances ask to start or have started (ms).
+const FAST_MS: u64 = 20;
+/// First and longest pause between looks for a submitted job's record (ms).
+const EXPECT_MS: (u64, u64) = (1, 500);
+
+/// When to look next.
+#[derive(Debug, Default)]
+pub(crate) struct Polls {
+    jobs_ms: u64,
+    nodes_ms: u64,
+    jobs_busy: bool,
+    nodes_busy: bool,
+    /// uid → (next look, pause, under way).
+    expected: BTreeMap<u32, (u64, u64, bool)>,
+    /// How long the last look at the nodes took, ms.
+    nodes_took: u64,
+}
+
+impl Polls {
+    pub(super) fn expect(&mut self, uid: u32, now: u64) {
+        let busy = self.expected.get(&uid).is_some_and(|e| e.2);
+        self.expected.insert(uid, (now, EXPECT_MS.0, busy));
+    }
+
+    pub(super) fn next(&self, _now: u64) -> u64 {
+        let mut next = u64::MAX;
+        if !self.jobs_busy {
+            next = next.min(self.jobs_ms);
+        }
+        if !self.nodes_busy {
+            next = next.min(self.nodes_ms);
+        }
+        for (at, _, busy) in self.expected.values() {
+            if !busy {
+                next = next.min(*at);
+            }
+        }
+        next
+    }
+}
+
+impl Core {
+    fn job_pace(&self) -> u64 {
+        let mut pace = if self.arrays.is_empty() { SLOW_MS } else { NORMAL_MS };
+        for slot in self.slots.values() {
+            pace = pace.min(match slot.gang.phase {
+                Phase::Done => SLOW_MS,
+                Phase::Released { .. } | Phase::Ending { stage: Stage::Epilog { .. }, .. } => BRISK_MS,
+                _ => NORMAL_MS,
+            });
+        }
+        pace
+    }
+
+    fn node_pace(&self) -> u64 {
+        let mut pace = SLOW_MS;
+        for slot in self.slots.values() {
+            let gang = &slot.gang;
+            pace = pace.min(match &gang.phase {
+                Phase::Booting { .. } if gang.members.iter().any(|m| m.asked) => FAST_MS,
+                Phase::Booting { .. } => BRISK_MS,
+                Phase::Ending { stage: Stage::Settle { .. } | Stage::PowerDown, .. } => BRISK_MS,
+                _ => SLOW_MS,
+            });
+        }
+        // A big node table must not keep slurmctld busy with us.
+        pace.max(self.polls.nodes_took * 4)
+    }
+
+    pub(super) fn start_polls(&mut self, now: u64) {
+        let (jobs_due, nodes_due) = (self.polls.jobs_ms, self.polls.nodes_ms);
+        if !self.polls.jobs_busy && jobs_due.min(now + self.job_pace()) <= now {
+            self.polls.jobs_busy = true;
+            self.look(move |c| Event::Jobs { at_ms: now_ms(), uid: None, found: c.jobs() });
+        }
+        let pace = self.node_pace();
+        if !self.polls.nodes_busy && nodes_due <= now {
+            self.polls.nodes_busy = true;
+            self.look(move |c| {
+                let at_ms = now_ms();
+                Event::Nodes { at_ms, found: c.nodes() }
+            });
+        } else if nodes_due > now + pace {
+            self.polls.nodes_ms = now + pace;
+        }
+        let job_pace = self.job_pace();
+        if self.polls.jobs_ms > now + job_pace {
+            self.polls.jobs_ms = now + job_pace;
+        }
+        let due: Vec<u32> =
+            self.polls.expected.iter().filter(|(_, (at, _, busy))| !busy && *at <= now).map(|(u, _)| *u).collect();
+        for uid in due {
+            if let Some(e) = self.polls.expected.get_mut(&uid) {
+                e.2 = true;
+            }
+            self.look(move |c| {
+                let at_ms = now_ms();
+                Event::Jobs { at_ms, uid: Some(uid), found: c.jobs_of(uid).map(Some) }
+            });
+        }
+    }
+
+    fn look(&self, f: impl FnOnce(&dyn crate::Controller) -> Event + Send + 'static) {
+        let (controller, sender) = (self.hands.controller.clone(), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let event = f(&*controller);
+            // The core lives as long as the process.
+            let _ = sender.blocking_send(Msg::Internal(Box::new(event)));
+        });
+    }
+
+    pub(super) fn saw_jobs(&mut self, at_ms: u64, uid: Option<u32>, found: Result<Changed<JobRecord>, SlurmError>) {
+        let now = now_ms();
+        match uid {
+            None => {
+                self.polls.jobs_busy = false;
+                self.polls.jobs_ms = now + self.job_pace();
+            }
+            Some(uid) => {
+                if let Some(e) = self.polls.expected.get_mut(&uid) {
+                    let pause = (e.1 * 2).min(EXPECT_MS.1);
+                    *e = (now + e.1, pause, false);
+                }
+            }
+        }
+        match found {
+            Err(e) => tracing::warn!(error = %e, "the job table could not be read"),
+            Ok(None) => {}
+            Ok(Some(records)) => self.apply_jobs(at_ms, uid, records),
+        }
+        if let Some(uid) = uid {
+            let waiting = self.slots.values().any(|s| s.gang.uid == uid && matches!(s.gang.phase, Phase::Submitted));
+            let array = self.arrays.values().any(|a| a.gang.uid == uid && a.gang.job.is_none());
+            if !waiting && !array {
+                self.polls.expected.remove(&uid);
+            }
+        }
+    }
+
+    fn apply_jobs(&mut self, at_ms: u64, uid: Option<u32>, records: Vec<JobRecord>) {
+        let mut found: HashMap<String, (JobView, JobRecord)> = HashMap::new();
+        let mut metas: Vec<(String, JobRecord)> = Vec::new();
+        for record in records {
+            let Some(id) = tag_of(&record.comment).map(str::to_owned) else { continue };
+            match (record.array_task, &record.array_rest) {
+                (None, Some(_)) => metas.push((id, record)),
+                (Some(task), _) => {
+                    let mut view = record.view.clone();
+                    view.text = format!("{}_{task}", record.array_job);
+                    found.insert(format!("{id}_{task}"), (view, record));
+                }
+                (None, None) => {
+                    found.insert(id, (record.view.clone(), record));
+                }
+            }
+        }
+        // A task that has not been split off shows only in its array's record.
+        for (id, record) in &metas {
+            for (key, task) in self.tasks_of(id) {
+                if arrays_rest_has(record, task) {
+                    let mut view = record.view.clone();
+                    view.text = format!("{}_{task}", record.view.id);
+                    found.entry(key).or_insert_with(|| (view, record.clone()));
+                }
+            }
+        }
+        let mut known = HashSet::new();
+        let mut renamed = false;
+        for (key, (view, record)) in found {
+            known.insert(key.clone());
+            let Some(slot) = self.slots.get_mut(&key) else {
+                self.stranger(&key, &view);
+                continue;
+            };
+            if at_ms < slot.effect_ms || slot.busy.is_some() {
+                continue;
+            }
+            if let Some(job) = &mut slot.gang.job
+                && job.id != view.id
+                && slot.gang.task.is_some()
+            {
+                job.id = view.id;
+                renamed = true;
+            }
+            if slot.gang.user == slot.gang.uid.to_string() && !record.user.is_empty() {
+                slot.gang.user.clone_from(&record.user);
+            }
+            if slot.gang.geometry.account.is_empty() {
+                slot.gang.geometry.account.clone_from(&record.account);
+            }
+            let seen = Seen::Is(view);
+            if slot.seen != seen {
+                slot.seen = seen;
+                self.dirty.insert(key);
+            }
+        }
+        for (key, slot) in &mut self.slots {
+            let covered = uid.is_none_or(|u| u == slot.gang.uid);
+            if covered && at_ms >= slot.effect_ms && slot.busy.is_none() && !known.contains(key) && slot.gang.job.is_some() {
+                if slot.seen != Seen::Gone {
+                    slot.seen = Seen::Gone;
+                    self.dirty.insert(key.clone());
+                }
+            }
+        }
+        if renamed {
+            self.publish();
+        }
+        self.see_arrays(at_ms, uid, &metas);
+    }
+
+    /// A job with our tag that nobody knows: the journal lost it. It stays held, and says so.
+    fn stranger(&mut self, key: &str, view: &JobView) {
+        let fresh = now_ms().saturating_sub(self.born_ms) < 5_000;
+        if fresh || view.state > 2 || !self.strangers.insert(key.to_owned()) {
+            return;
+        }
+        let text = format!(
+            "[burst {key}] held: its launch request was lost when the controller stopped; cancel it and submit it again"
+        );
+        self.hands.controller.log(crate::controller::Loud::Error, &format!("job {}: {text}", view.text));
+        let (controller, job) = (self.hands.controller.clone(), view.text.clone());
+        let state = view.state;
+        tokio::task::spawn_blocking(move || {
+            let priority = (state == 0).then_some(0);
+            let update = crate::controller::JobUpdate { comment: Some(text), priority, ..Default::default() };
+            if let Err(e) = controller.update_job(&job, &update) {
+                tracing::warn!(job, error = %e, "a lost job could not be told");
+            }
+        });
+    }
+
+    pub(super) fn saw_nodes(&mut self, at_ms: u64, found: Result<Changed<NodeRecord>, SlurmError>) {
+        self.polls.nodes_busy = false;
+        let now = now_ms();
+        let mut changed = false;
+        match found {
+            Err(e) => tracing::warn!(error = %e, "the node table could not be read"),
+            Ok(None) => self.nodes_at_ms = at_ms,
+            Ok(Some(records)) => {
+                self.polls.nodes_took = now.saturating_sub(at_ms);
+                self.nodes_at_ms = at_ms;
+                let nodes: HashMap<_, _> = records.into_iter().map(|n| (n.name, n.view)).collect();
+                changed = nodes != self.nodes;
+                self.nodes = nodes;
+            }
+        }
+        self.polls.nodes_ms = now + self.node_pace();
+        let waiting = |p: &Phase| {
+            matches!(
+                p,
+                Phase::Booting { .. } | Phase::Ending { .. } | Phase::Planned | Phase::Ready { .. } | Phase::Waiting { .. }
+            )
+        };
+        for (key, slot) in &self.slots {
+            if slot.busy.is_none() && waiting(&slot.gang.phase) {
+                self.dirty.insert(key.clone());
+            }
+        }
+        if changed {
+            self.nodes_changed.send_modify(|n| *n += 1);
+        }
+    }
+}
+
+fn arrays_rest_has(record: &JobRecord, task: u32) -> bool {
+    record.array_rest.as_deref().is_some_and(|r| super::arrays::tasks(r).contains(&task))
+}
+
+/// The gang id in an admin_comment that begins with our tag.
+#[must_use]
+pub fn tag_of(comment: &str) -> Option<&str> {
+    let id = comment.strip_prefix("[burst ")?.split_once(']')?.0;
+    (id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+}

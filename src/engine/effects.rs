@@ -1,0 +1,350 @@
+//! Effects, executed: the only place where the engine touches Slurm's state and EC2's.
+
+use crate::{
+    controller::{Controller, JobUpdate, SlurmError},
+    journal::{Intent, Journal},
+    prepare::Prepare,
+    shared::Shared,
+};
+use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest};
+use burst_plan::Market;
+use burst_policy::{
+    Rung,
+    classify::Class,
+    gang::{Addresses, Effect, Gang, Grant, Outcome, Trouble},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Highest priority an update may set below Slurm's reserved values (slurm-22.05 slurm.h NO_VAL, INFINITE).
+const TOP_PRIORITY: u32 = u32::MAX - 256;
+/// Priority that lifts a hold (slurm-22.05 src/slurmctld/job_mgr.c: INFINITE recomputes it).
+const RELEASE: u32 = u32::MAX;
+
+/// What effects need.
+#[derive(Clone)]
+pub struct Hands {
+    /// Slurm.
+    pub controller: Arc<dyn Controller>,
+    /// EC2.
+    pub cloud: Arc<dyn Cloud>,
+    /// Journal.
+    pub journal: Journal,
+    /// Templates and groups.
+    pub prepare: Arc<Prepare>,
+    /// Published state.
+    pub shared: Arc<Shared>,
+    /// Cluster UUID.
+    pub cluster: Arc<str>,
+    /// Cluster name.
+    pub name: Arc<str>,
+}
+
+/// An executed effect.
+#[derive(Debug)]
+pub struct Done {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Placement group used by a launch.
+    pub group: Option<String>,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, group: None }
+    }
+}
+
+/// Writes the document, then does it. The document is on disk before anything leaves.
+pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
+    if !hands.controller.active() {
+        return own("Standby", "this controller is not the active one", Class::Auth).into();
+    }
+    if let Effect::Launch { rung } = effect {
+        return launch(hands, gang, rung).await;
+    }
+    if let Err(e) = save(hands, gang, None).await {
+        // Giving back must not wait for a disk: what is lost is only a repetition of the same effect.
+        if !matches!(effect, Effect::Terminate { .. } | Effect::PowerDown | Effect::Comment { .. }) {
+            return own("Journal", &e, Class::Auth).into();
+        }
+    }
+    match effect {
+        Effect::Launch { .. } => own("Internal", "launch is handled above", Class::Configuration).into(),
+        Effect::Addresses => addresses(hands, gang).await.into(),
+        Effect::Terminate { sweep } => terminate(hands, gang, *sweep).await.into(),
+        _ => {
+            let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
+            let pinned = pinned_address(hands, &gang);
+            let done = tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
+            done.unwrap_or_else(|e| own("Internal", &e.to_string(), Class::Transient)).into()
+        }
+    }
+}
+
+fn own(code: &str, message: &str, class: Class) -> Outcome {
+    Outcome::Failed(Trouble {
+        code: code.into(),
+        message: message.into(),
+        class,
+        request_id: None,
+        ambiguous: false,
+    })
+}
+
+/// Serialises and writes a gang's document.
+///
+/// # Errors
+/// In words.
+pub async fn save(hands: &Hands, gang: &Gang, intent: Option<Intent>) -> Result<Option<String>, String> {
+    let doc = serde_json::to_string(gang).map_err(|e| e.to_string())?;
+    hands.journal.save(gang.key(), doc, gang.is_living(), intent).await.map_err(|e| e.to_string())
+}
+
+/// Writes a gang's document behind every earlier write of it, without waiting; a failure is logged.
+pub fn save_behind(hands: &Hands, gang: &Gang) {
+    let id = gang.key();
+    let posted = serde_json::to_string(gang)
+        .map_err(|e| e.to_string())
+        .and_then(|doc| hands.journal.post(id.clone(), doc, gang.is_living()).map_err(|e| e.to_string()));
+    match posted {
+        Ok(word) => {
+            tokio::spawn(async move {
+                if let Ok(Err(e)) = word.await {
+                    tracing::error!(gang_id = %id, error = %e, "a gang's document could not be written");
+                }
+            });
+        }
+        Err(error) => tracing::error!(gang_id = %id, error, "a gang's document could not be written"),
+    }
+}
+
+/// A trial's nodes share one fixed address that slurm.conf knows.
+fn pinned_address(hands: &Hands, gang: &Gang) -> bool {
+    let snapshot = hands.shared.snapshot.load();
+    let pool = snapshot.config.as_ref().and_then(|c| c.pools.get(&gang.pool));
+    let block = pool.zip(gang.won.as_ref()).and_then(|(p, r)| p.blocks.get(r.block));
+    block.is_some_and(|b| b.node_addr.is_some())
+}
+
+fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) -> Outcome {
+    let job = gang.job.as_ref().map_or("", |j| j.text.as_str());
+    let names = || gang.names.join(",");
+    let result = match effect {
+        Effect::Hold { comment } => slurm.update_job(
+            job,
+            &JobUpdate { comment: Some(comment.clone()), priority: Some(0), ..JobUpdate::default() },
+        ),
+        Effect::Comment { comment } => {
+            slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() })
+        }
+        Effect::PowerUp if pinned => slurm.power_up(&names(), None, None),
+        Effect::PowerUp => {
+            let by_name: BTreeMap<&str, _> = gang.members.iter().map(|m| (m.node.as_str(), m)).collect();
+            let member = |n: &String| by_name.get(n.as_str());
+            let ip = |n| member(n).and_then(|m| m.ip).map(|ip| ip.to_string()).unwrap_or_default();
+            let addresses = gang.names.iter().map(ip).collect::<Vec<_>>().join(",");
+            let host = |n| member(n).and_then(|m| m.host.clone()).unwrap_or_else(|| ip(n));
+            let hosts = gang.names.iter().map(host).collect::<Vec<_>>().join(",");
+            slurm.power_up(&names(), Some(&addresses), Some(&hosts))
+        }
+        Effect::Release { comment } => slurm
+            .update_job(
+                job,
+                &JobUpdate {
+                    comment: Some(comment.clone()),
+                    req_nodes: Some(names()),
+                    nodes: u32::try_from(gang.names.len()).ok(),
+                    priority: Some(RELEASE),
+                    partition: None,
+                },
+            )
+            .map(|()| {
+                // Its nodes are its own: at top priority the scheduler looks at it in the next pass, however long
+                // the queue. When it has started already, Slurm refuses, and nothing is lost.
+                let top = JobUpdate { priority: Some(TOP_PRIORITY), ..JobUpdate::default() };
+                if let Err(e) = slurm.update_job(job, &top) {
+                    tracing::debug!(job, error = %e, "priority not raised");
+                }
+            }),
+        Effect::PowerDown => slurm.power_down(&names()),
+        Effect::Cancel { comment } => {
+            let told = slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() });
+            if let Err(e) = told {
+                tracing::warn!(job, error = %e, "the reason of a cancel could not be written");
+            }
+            slurm.cancel(job)
+        }
+        Effect::MoveLocal { partition, comment } => slurm.update_job(
+            job,
+            &JobUpdate {
+                comment: Some(comment.clone()),
+                partition: Some(partition.clone()),
+                priority: Some(RELEASE),
+                ..JobUpdate::default()
+            },
+        ),
+        Effect::Launch { .. } | Effect::Addresses | Effect::Terminate { .. } => Ok(()),
+    };
+    match result {
+        Ok(()) => Outcome::Ok,
+        Err(e) => Outcome::Failed(slurm_trouble(&e)),
+    }
+}
+
+fn slurm_trouble(e: &SlurmError) -> Trouble {
+    Trouble {
+        code: format!("Slurm{}", e.code),
+        message: e.message.clone(),
+        class: if e.passing { Class::Transient } else { Class::Unknown },
+        request_id: None,
+        ambiguous: false,
+    }
+}
+
+fn cloud_trouble(e: CloudError) -> Trouble {
+    Trouble { code: e.code, message: e.message, class: e.class, request_id: e.request_id, ambiguous: e.ambiguous }
+}
+
+async fn launch(hands: &Hands, gang: &Gang, rung: &Rung) -> Done {
+    let token = gang.token(&hands.cluster);
+    let stored = match hands.journal.request(token.clone()).await {
+        Ok(s) => s,
+        Err(e) => return own("Journal", &e.to_string(), Class::Auth).into(),
+    };
+    let request = match stored {
+        Some(text) => text,
+        None => match compose(hands, gang, rung, &token).await {
+            Ok(r) => r,
+            Err(t) => return Outcome::Failed(t).into(),
+        },
+    };
+    let intent = Intent { token: token.clone(), request };
+    let text = match save(hands, gang, Some(intent.clone())).await {
+        Ok(Some(text)) => text,
+        Ok(None) => intent.request,
+        Err(e) => return own("Journal", &e, Class::Auth).into(),
+    };
+    let request: FleetRequest = match serde_json::from_str(&text) {
+        Ok(r) => r,
+        Err(e) => return own("Journal", &format!("stored request: {e}"), Class::Configuration).into(),
+    };
+    if !hands.controller.active() {
+        return own("Standby", "this controller is not the active one", Class::Auth).into();
+    }
+    let group = request.group.clone();
+    let answer = hands.cloud.create_fleet(&request).await;
+    let outcome = match answer {
+        Ok(a) => {
+            let text = serde_json::to_string(&a).unwrap_or_default();
+            if let Err(e) = hands.journal.answer(token, text).await {
+                tracing::warn!(error = %e, "a fleet's answer could not be written");
+            }
+            Outcome::Fleet(grant(a))
+        }
+        Err(e) => Outcome::Failed(cloud_trouble(e)),
+    };
+    Done { outcome, group }
+}
+
+fn grant(a: FleetAnswer) -> Grant {
+    Grant {
+        fleet: a.fleet_id,
+        instances: a.instances.into_iter().map(|i| i.id).collect(),
+        errors: a.errors.into_iter().map(|e| (e.code, e.message, e.class)).collect(),
+        request_id: a.request_id,
+    }
+}
+
+async fn compose(hands: &Hands, gang: &Gang, rung: &Rung, token: &str) -> Result<String, Trouble> {
+    let (template, group) = hands.prepare.for_launch(hands, gang, rung).await.map_err(cloud_trouble)?;
+    let request = FleetRequest {
+        client_token: token.to_owned(),
+        template,
+        instance_type: rung.instance_type.clone(),
+        zone: rung.zone.clone(),
+        subnet: rung.subnet.clone(),
+        market: if rung.market == Market::Spot { Market::Spot } else { Market::OnDemand },
+        group,
+        nodes: rung.nodes,
+        max_price: rung.max_price.map(|p| p.to_string()),
+        tags: tags(hands, gang),
+    };
+    serde_json::to_string(&request).map_err(|e| Trouble {
+        code: "Internal".into(),
+        message: e.to_string(),
+        class: Class::Configuration,
+        request_id: None,
+        ambiguous: false,
+    })
+}
+
+/// EC2's bounds: keys 128, values 256 characters.
+fn tags(hands: &Hands, gang: &Gang) -> BTreeMap<String, String> {
+    let snapshot = hands.shared.snapshot.load();
+    let job = gang.job_text();
+    let account = gang.geometry.account.as_str();
+    let fill = |v: &str| {
+        v.replace("{account}", account)
+            .replace("{project}", account)
+            .replace("{user}", &gang.user)
+            .replace("{pool}", &gang.pool)
+            .replace("{job}", &job)
+    };
+    let mut tags: BTreeMap<String, String> = snapshot
+        .config
+        .as_ref()
+        .map(|c| c.aws.tags.iter().map(|(k, v)| (k.clone(), fill(v))).collect())
+        .unwrap_or_default();
+    tags.insert("slurm-burst:cluster".into(), hands.cluster.to_string());
+    tags.insert("slurm-burst:pool".into(), gang.pool.clone());
+    tags.insert("slurm-burst:gang".into(), gang.key());
+    tags.insert("slurm-burst:job".into(), job.clone());
+    tags.insert("slurm-burst:attempt".into(), gang.attempt.to_string());
+    tags.insert("slurm-burst:user".into(), gang.user.clone());
+    tags.insert("slurm-burst:account".into(), account.to_owned());
+    tags.insert("Name".into(), format!("burst-{}-{job}", hands.name));
+    for value in tags.values_mut() {
+        *value = value.chars().take(256).collect();
+    }
+    tags
+}
+
+async fn addresses(hands: &Hands, gang: &Gang) -> Outcome {
+    let ids: Vec<String> = gang.members.iter().map(|m| m.instance.clone()).collect();
+    match hands.cloud.describe(&ids).await {
+        Ok(found) => {
+            let map: Addresses =
+                found.into_iter().filter(|i| !i.state.is_gone()).map(|i| (i.id, (i.ip, i.dns))).collect();
+            Outcome::Addresses(map)
+        }
+        Err(e) => Outcome::Failed(cloud_trouble(e)),
+    }
+}
+
+async fn terminate(hands: &Hands, gang: &Gang, sweep: bool) -> Outcome {
+    let mut ids: Vec<String> = gang.members.iter().map(|m| m.instance.clone()).collect();
+    if sweep {
+        let key = gang.key();
+        match hands.cloud.owned(&hands.cluster).await {
+            Ok(found) => ids.extend(
+                found
+                    .into_iter()
+                    .filter(|i| i.tags.get("slurm-burst:gang") == Some(&key) && !i.state.is_gone())
+                    .map(|i| i.id),
+            ),
+            Err(e) => return Outcome::Failed(cloud_trouble(e)),
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() {
+        return Outcome::Ok;
+    }
+    match hands.cloud.terminate(&ids).await {
+        Ok(()) => {
+            hands.prepare.give_back(gang.group.as_deref());
+            Outcome::Ok
+        }
+        Err(e) => Outcome::Failed(cloud_trouble(e)),
+    }
+}

@@ -1,0 +1,192 @@
+//! The listener: instances ask who they are, people ask what happens (docs/WIRE.md).
+
+use crate::{
+    controller::Controller,
+    core::{Answer, Question},
+    shared::Msg,
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A credential binds at most some KiB; anything longer is an attack (bytes).
+const BODY_MOST: usize = 64 * 1024;
+/// How long a bootstrap is held before it is told to ask again.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// What the listener needs.
+#[derive(Clone)]
+pub struct Desk {
+    /// For munge.
+    pub controller: Arc<dyn Controller>,
+    /// To the core.
+    pub sender: mpsc::Sender<Msg>,
+    /// Moves when the node table does.
+    pub nodes: watch::Receiver<u64>,
+    /// SlurmUser.
+    pub slurm_uid: u32,
+    /// uids that see and end everything.
+    pub operators: Arc<Vec<u32>>,
+}
+
+struct Caller {
+    uid: u32,
+    payload: Value,
+}
+
+/// The routes.
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/bootstrap", post(bootstrap))
+        .route("/v1/report", post(report))
+        .route("/v1/query", post(query))
+        .route("/v1/control", post(control))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .layer(DefaultBodyLimit::max(BODY_MOST))
+        .with_state(desk)
+}
+
+fn json_answer(status: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn refuse(status: u16, code: &str, text: &str) -> Response {
+    json_answer(status, &json!({"error": text, "code": code}))
+}
+
+impl Desk {
+    async fn caller(&self, body: Bytes) -> Result<Caller, Response> {
+        let text = String::from_utf8(body.to_vec())
+            .ok()
+            .filter(|t| t.starts_with("MUNGE:") && !t.contains('\0'))
+            .ok_or_else(|| refuse(400, "credential", "the body is not a munge credential"))?;
+        let controller = self.controller.clone();
+        let decoded = tokio::task::spawn_blocking(move || controller.decode(text.trim()))
+            .await
+            .map_err(|e| refuse(500, "internal", &e.to_string()))?
+            .map_err(|e| refuse(401, "credential", &format!("munge refuses the credential: {e}")))?;
+        let payload: Value = serde_json::from_slice(&decoded.payload)
+            .map_err(|e| refuse(400, "payload", &format!("the credential's payload is not JSON: {e}")))?;
+        if payload.get("v").and_then(Value::as_u64) != Some(1) {
+            return Err(refuse(400, "version", "this controller speaks version 1; install matching programs"));
+        }
+        Ok(Caller { uid: decoded.uid, payload })
+    }
+
+    async fn node(&self, body: Bytes) -> Result<Caller, Response> {
+        let caller = self.caller(body).await?;
+        if caller.uid != 0 && caller.uid != self.slurm_uid {
+            let text = format!("uid {} is neither root nor SlurmUser", caller.uid);
+            self.controller.log(crate::controller::Loud::Error, &format!("a node's request was refused: {text}"));
+            return Err(refuse(403, "identity", &text));
+        }
+        Ok(caller)
+    }
+
+    fn is_operator(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.slurm_uid || self.operators.contains(&uid)
+    }
+
+    async fn ask(&self, question: Question) -> (u16, Value) {
+        let (tx, rx) = oneshot::channel();
+        let gone = || (503, json!({"error": "the engine is not running", "code": "engine"}));
+        if self.sender.send(Msg::Ask(Box::new(question), tx)).await.is_err() {
+            return gone();
+        }
+        match rx.await {
+            Ok(Answer::Json(status, body)) => (status, body),
+            _ => gone(),
+        }
+    }
+}
+
+async fn bootstrap(State(mut desk): State<Desk>, body: Bytes) -> Response {
+    let caller = match desk.node(body).await {
+        Ok(c) => c,
+        Err(r) => return r,
+    };
+    let ask = match serde_json::from_value(caller.payload) {
+        Ok(b) => Question::Bootstrap(b),
+        Err(e) => return refuse(400, "payload", &e.to_string()),
+    };
+    let until = tokio::time::Instant::now() + HOLD;
+    loop {
+        let (status, answer) = desk.ask(ask.clone()).await;
+        let wait = status == 200 && answer.get("start") == Some(&Value::Bool(false));
+        if !wait || tokio::time::Instant::now() >= until {
+            return json_answer(status, &answer);
+        }
+        // The time-out only bounds the wait: the core is asked again either way.
+        let _ = tokio::time::timeout(Duration::from_millis(500), desk.nodes.changed()).await;
+    }
+}
+
+async fn report(State(desk): State<Desk>, body: Bytes) -> Response {
+    let caller = match desk.node(body).await {
+        Ok(c) => c,
+        Err(r) => return r,
+    };
+    match serde_json::from_value(caller.payload) {
+        Ok(r) => {
+            let (status, answer) = desk.ask(Question::Report(r)).await;
+            json_answer(status, &answer)
+        }
+        Err(e) => refuse(400, "payload", &e.to_string()),
+    }
+}
+
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+async fn query(State(desk): State<Desk>, body: Bytes) -> Response {
+    let caller = match desk.caller(body).await {
+        Ok(c) => c,
+        Err(r) => return r,
+    };
+    let (uid, operator) = (caller.uid, desk.is_operator(caller.uid));
+    let question = match text(&caller.payload, "what") {
+        "status" => Question::Status { uid, operator },
+        "explain" => Question::Explain { uid, operator, job: text(&caller.payload, "job").to_owned() },
+        _ => return refuse(400, "what", "`what` is status or explain"),
+    };
+    let (status, answer) = desk.ask(question).await;
+    json_answer(status, &answer)
+}
+
+async fn control(State(desk): State<Desk>, body: Bytes) -> Response {
+    let caller = match desk.caller(body).await {
+        Ok(c) => c,
+        Err(r) => return r,
+    };
+    if !desk.is_operator(caller.uid) {
+        return refuse(403, "identity", "only root, SlurmUser and the operators of burst.toml may do this");
+    }
+    let question = match text(&caller.payload, "do") {
+        "terminate" => Question::Terminate { gang: text(&caller.payload, "gang").to_owned(), uid: caller.uid },
+        "power" => match burst_plan::hostlist::expand(text(&caller.payload, "nodes")) {
+            Ok(nodes) => Question::Power { op: text(&caller.payload, "op").to_owned(), nodes },
+            Err(e) => return refuse(400, "nodes", &e.to_string()),
+        },
+        _ => return refuse(400, "do", "`do` is terminate or power"),
+    };
+    let (status, answer) = desk.ask(question).await;
+    json_answer(status, &answer)
+}
+
+async fn metrics(State(desk): State<Desk>) -> Response {
+    let (status, answer) = desk.ask(Question::Metrics).await;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = answer.as_str().unwrap_or("").to_owned();
+    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body).into_response()
+}

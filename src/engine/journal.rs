@@ -1,0 +1,230 @@
+//! The journal: SQLite, one writer thread, group commit.
+//!
+//! journal_mode=DELETE and locking_mode=EXCLUSIVE because the state directory can be NFS shared with a backup
+//! controller; synchronous=FULL because an intent that is lost can launch twice.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{path::Path, sync::mpsc, thread};
+use tokio::sync::oneshot;
+
+/// A failed write or open, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("journal: {0}")]
+pub struct JournalError(pub String);
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self(e.to_string())
+    }
+}
+
+/// A launch intent to be written before the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Client token.
+    pub token: String,
+    /// Serialised request, replayed from these bytes.
+    pub request: String,
+}
+
+enum Write {
+    Gang { key: String, doc: String, living: bool, intent: Option<Intent> },
+    Answer { token: String, answer: String },
+    Request { token: String },
+}
+
+/// What the writer answers: a stored request where one was asked for.
+pub type Reply = Result<Option<String>, JournalError>;
+
+/// Handle of the writer thread.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    sender: mpsc::Sender<(Write, oneshot::Sender<Reply>)>,
+}
+
+impl std::fmt::Debug for Write {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Write")
+    }
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS gang (key TEXT PRIMARY KEY, doc TEXT NOT NULL, living INTEGER NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS intent (token TEXT PRIMARY KEY, gang TEXT NOT NULL, request TEXT NOT NULL, answer TEXT,
+  at INTEGER NOT NULL);
+";
+
+/// Rows of ended gangs kept for `burstctl explain`.
+const KEEP_ENDED: u32 = 2_000;
+/// Most writes in one transaction.
+const BATCH: usize = 256;
+
+impl Journal {
+    /// Opens (or makes) the journal and answers the documents of all living gangs and of recent ended ones.
+    ///
+    /// # Errors
+    /// The file cannot be used; a damaged one has been set aside and a new one begun, which is not an error.
+    pub fn open(path: &Path, log: &dyn Fn(&str)) -> Result<(Self, Vec<String>), JournalError> {
+        let db = match open_checked(path) {
+            Ok(db) => db,
+            Err(Opened::Busy(e)) => return Err(JournalError(e)),
+            Err(Opened::Damaged(e)) => {
+                let aside = path.with_extension(format!("damaged-{}", crate::start::now_ms()));
+                log(&format!(
+                    "the journal {} is damaged ({e}): set aside as {}; gangs are rebuilt from Slurm and EC2's tags",
+                    path.display(),
+                    aside.display()
+                ));
+                std::fs::rename(path, &aside).map_err(|e| JournalError(e.to_string()))?;
+                match open_checked(path) {
+                    Ok(db) => db,
+                    Err(Opened::Busy(e) | Opened::Damaged(e)) => return Err(JournalError(e)),
+                }
+            }
+        };
+        let docs = {
+            let mut q = db.prepare("SELECT doc FROM gang ORDER BY living DESC, at")?;
+            let rows = q.query_map([], |r| r.get::<_, String>(0))?;
+            rows.collect::<Result<Vec<_>, _>>()?
+        };
+        let (sender, receiver) = mpsc::channel();
+        thread::Builder::new()
+            .name("burst-journal".into())
+            .spawn(move || write_all(db, &receiver))
+            .map_err(|e| JournalError(e.to_string()))?;
+        Ok((Self { sender }, docs))
+    }
+
+    async fn ask(&self, write: Write) -> Reply {
+        let (tx, rx) = oneshot::channel();
+        self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
+        rx.await.map_err(|_| JournalError("the writer thread is gone".into()))?
+    }
+
+    /// Writes a gang's document, and an intent with it in the same transaction; back when it is on disk. With an
+    /// intent whose token is known already, the stored request is answered and nothing of it is changed.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn save(&self, key: String, doc: String, living: bool, intent: Option<Intent>) -> Reply {
+        self.ask(Write::Gang { key, doc, living, intent }).await
+    }
+
+    /// Puts a document into the queue at once (its place among other writes is now), and answers where the word that it
+    /// is on disk will come from.
+    ///
+    /// # Errors
+    /// The writer is gone.
+    pub fn post(&self, key: String, doc: String, living: bool) -> Result<oneshot::Receiver<Reply>, JournalError> {
+        let (tx, rx) = oneshot::channel();
+        let write = Write::Gang { key, doc, living, intent: None };
+        self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
+        Ok(rx)
+    }
+
+    /// Writes an intent's answer.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn answer(&self, token: String, answer: String) -> Result<(), JournalError> {
+        self.ask(Write::Answer { token, answer }).await.map(|_| ())
+    }
+
+    /// The stored request of a token.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn request(&self, token: String) -> Reply {
+        self.ask(Write::Request { token }).await
+    }
+}
+
+enum Opened {
+    Busy(String),
+    Damaged(String),
+}
+
+fn open_checked(path: &Path) -> Result<Connection, Opened> {
+    let sort = |e: rusqlite::Error| match e.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            Opened::Damaged(e.to_string())
+        }
+        _ => Opened::Busy(e.to_string()),
+    };
+    let db = Connection::open(path).map_err(sort)?;
+    db.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL;")
+        .map_err(sort)?;
+    let word: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(sort)?;
+    if word != "ok" {
+        return Err(Opened::Damaged(word));
+    }
+    db.execute_batch(SCHEMA).map_err(sort)?;
+    Ok(db)
+}
+
+fn write_all(mut db: Connection, receiver: &mpsc::Receiver<(Write, oneshot::Sender<Reply>)>) {
+    while let Ok(first) = receiver.recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(next) = receiver.try_recv()
+        {
+            batch.push(next);
+        }
+        let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let outcome = commit(&mut db, &writes);
+        for (i, reply) in replies.into_iter().enumerate() {
+            let word = match &outcome {
+                Ok(answers) => Ok(answers.get(i).cloned().flatten()),
+                Err(e) => Err(e.clone()),
+            };
+            // The asker may have gone: nothing to tell then.
+            let _ = reply.send(word);
+        }
+    }
+}
+
+fn commit(db: &mut Connection, writes: &[Write]) -> Result<Vec<Option<String>>, JournalError> {
+    let now = i64::try_from(crate::start::now_ms()).unwrap_or(i64::MAX);
+    let tx = db.transaction()?;
+    let mut answers = Vec::with_capacity(writes.len());
+    for write in writes {
+        answers.push(match write {
+            Write::Gang { key, doc, living, intent } => {
+                tx.prepare_cached(
+                    "INSERT INTO gang (key, doc, living, at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (key) DO UPDATE SET doc = ?2, living = ?3, at = ?4",
+                )?
+                .execute(params![key, doc, living, now])?;
+                if !living {
+                    tx.prepare_cached(
+                        "DELETE FROM gang WHERE living = 0 AND key NOT IN
+                         (SELECT key FROM gang WHERE living = 0 ORDER BY at DESC LIMIT ?1)",
+                    )?
+                    .execute([KEEP_ENDED])?;
+                    tx.prepare_cached("DELETE FROM intent WHERE gang NOT IN (SELECT key FROM gang)")?.execute([])?;
+                }
+                match intent {
+                    Some(i) => {
+                        tx.prepare_cached(
+                            "INSERT INTO intent (token, gang, request, at) VALUES (?1, ?2, ?3, ?4)
+                             ON CONFLICT (token) DO NOTHING",
+                        )?
+                        .execute(params![i.token, key, i.request, now])?;
+                        tx.query_row("SELECT request FROM intent WHERE token = ?1", [&i.token], |r| r.get(0))
+                            .optional()?
+                    }
+                    None => None,
+                }
+            }
+            Write::Answer { token, answer } => {
+                tx.execute("UPDATE intent SET answer = ?2 WHERE token = ?1", params![token, answer])?;
+                None
+            }
+            Write::Request { token } => {
+                tx.query_row("SELECT request FROM intent WHERE token = ?1", [token], |r| r.get(0)).optional()?
+            }
+        });
+    }
+    tx.commit()?;
+    Ok(answers)
+}

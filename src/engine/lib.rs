@@ -1,0 +1,20 @@
+//! The engine: intake, gangs, journal, reconcile, collection and the HTTP listener.
+//!
+//! One task owns every gang ([`core`]); it decides with `burst_policy::gang` and lets effects run beside it. What it
+//! needs of Slurm is the [`Controller`] trait, of a cloud `burst_cloud::Cloud`.
+#![forbid(unsafe_code)]
+
+pub mod collect;
+pub mod controller;
+pub mod core;
+pub mod effects;
+pub mod http;
+pub mod journal;
+pub mod prepare;
+pub mod shared;
+pub mod start;
+pub mod views;
+mod world;
+
+pub use controller::Controller;
+pub use shared::{Handle, Intake, Msg, Shared};

@@ -1,0 +1,239 @@
+//! Made ahead of time: launch templates per card layout and placement groups, so that neither is created on the way.
+
+use crate::effects::Hands;
+use burst_cloud::{CloudError, TemplateRef, TemplateSpec};
+use burst_policy::{
+    Rung,
+    classify::Class,
+    config::{Config, Placement, Pool},
+    gang::Gang,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+/// Placement groups kept ready beside those in use: EC2 allows 500 a Region.
+const GROUPS_READY: usize = 4;
+
+#[derive(Debug, Default)]
+struct Groups {
+    free: BTreeSet<String>,
+    used: BTreeMap<String, String>,
+    next: u64,
+}
+
+/// The pool of prepared things.
+#[derive(Debug, Default)]
+pub struct Prepare {
+    templates: Mutex<BTreeMap<String, TemplateRef>>,
+    groups: Mutex<Groups>,
+}
+
+fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn broken(code: &str, message: String) -> CloudError {
+    CloudError {
+        api: "burst".into(),
+        code: code.into(),
+        message,
+        class: Class::Configuration,
+        request_id: None,
+        ambiguous: false,
+    }
+}
+
+impl Prepare {
+    /// The template of a rung and, where the pool places its gangs, a group nobody uses.
+    ///
+    /// # Errors
+    /// EC2's, or a configuration that cannot be launched.
+    pub async fn for_launch(
+        &self,
+        hands: &Hands,
+        gang: &Gang,
+        rung: &Rung,
+    ) -> Result<(TemplateRef, Option<String>), CloudError> {
+        let snapshot = hands.shared.snapshot.load_full();
+        let config = snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
+        let pool = config
+            .pools
+            .get(&gang.pool)
+            .ok_or_else(|| broken("NoPool", format!("pool {} is not in burst.toml", gang.pool)))?;
+        let template = self.template(hands, config, pool, rung).await?;
+        let group = match pool.placement {
+            Placement::Cluster => Some(self.group(hands, &gang.key()).await?),
+            Placement::None => None,
+        };
+        Ok((template, group))
+    }
+
+    async fn template(
+        &self,
+        hands: &Hands,
+        config: &Config,
+        pool: &Pool,
+        rung: &Rung,
+    ) -> Result<TemplateRef, CloudError> {
+        let snapshot = hands.shared.snapshot.load_full();
+        let facts = snapshot
+            .types
+            .get(&rung.instance_type)
+            .ok_or_else(|| broken("UnknownType", format!("nothing is known of {}", rung.instance_type)))?;
+        let key = format!("{}|{}|{}", pool.name, rung.instance_type, rung.efa);
+        if let Some(known) = lock(&self.templates).get(&key) {
+            return Ok(known.clone());
+        }
+        let made = match &pool.launch_template {
+            Some(site) => hands.cloud.site_template(site, rung.efa > 0).await?,
+            None => {
+                let spec = TemplateSpec {
+                    cluster: hands.cluster.to_string(),
+                    pool: pool.name.clone(),
+                    facts: facts.clone(),
+                    efa: rung.efa,
+                    image: pool.image.clone().unwrap_or_default(),
+                    security_groups: pool.security_groups.clone(),
+                    instance_profile: pool.instance_profile.clone(),
+                    key_name: pool.key_name.clone(),
+                    root_gib: pool.root_gib,
+                    public_ip: pool.public_ip,
+                    user_data: user_data(&hands.cluster, config, pool, rung.efa),
+                };
+                hands.cloud.ensure_template(&spec).await?
+            }
+        };
+        lock(&self.templates).insert(key, made.clone());
+        Ok(made)
+    }
+
+    async fn group(&self, hands: &Hands, key: &str) -> Result<String, CloudError> {
+        let (name, make) = {
+            let mut groups = lock(&self.groups);
+            let held = groups.used.iter().find(|(_, k)| *k == key).map(|(n, _)| n.clone());
+            match held.or_else(|| groups.free.pop_first()) {
+                Some(n) => {
+                    groups.used.insert(n.clone(), key.to_owned());
+                    (n, false)
+                }
+                None => {
+                    let n = fresh(&mut groups, &hands.cluster);
+                    groups.used.insert(n.clone(), key.to_owned());
+                    (n, true)
+                }
+            }
+        };
+        if make && let Err(e) = hands.cloud.create_group(&hands.cluster, &name).await {
+            lock(&self.groups).used.remove(&name);
+            return Err(e);
+        }
+        Ok(name)
+    }
+
+    /// A gang of before a restart holds this group.
+    pub fn claim(&self, name: &str, key: &str) {
+        let mut groups = lock(&self.groups);
+        groups.free.remove(name);
+        groups.used.insert(name.to_owned(), key.to_owned());
+    }
+
+    /// The group is free again.
+    pub fn give_back(&self, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let mut groups = lock(&self.groups);
+        if groups.used.remove(name).is_some() {
+            groups.free.insert(name.to_owned());
+        }
+    }
+
+    /// A launch was refused: whatever group its gang held is free again.
+    pub fn release_of(&self, key: &str) {
+        let mut groups = lock(&self.groups);
+        let held: Vec<String> = groups.used.iter().filter(|(_, k)| *k == key).map(|(n, _)| n.clone()).collect();
+        for name in held {
+            groups.used.remove(&name);
+            groups.free.insert(name);
+        }
+    }
+
+    /// Makes ahead what launches will need: groups that EC2 still has are used again, templates of every block made.
+    ///
+    /// # Errors
+    /// EC2's first.
+    pub async fn ahead(&self, hands: &Hands) -> Result<(), CloudError> {
+        let snapshot = hands.shared.snapshot.load_full();
+        let Some(config) = snapshot.config.as_ref() else { return Ok(()) };
+        if config.pools.values().any(|p| p.placement == Placement::Cluster) {
+            for group in hands.cloud.groups(&hands.cluster).await? {
+                let mut groups = lock(&self.groups);
+                if group.available && !groups.used.contains_key(&group.name) {
+                    groups.free.insert(group.name);
+                }
+            }
+            while lock(&self.groups).free.len() < GROUPS_READY {
+                let name = fresh(&mut lock(&self.groups), &hands.cluster);
+                hands.cloud.create_group(&hands.cluster, &name).await?;
+                lock(&self.groups).free.insert(name);
+            }
+        }
+        for pool in config.pools.values() {
+            for rung in layouts(pool) {
+                self.template(hands, config, pool, &rung).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name nobody has used: the cluster's first UUID digits and a number that outlives restarts.
+fn fresh(groups: &mut Groups, cluster: &str) -> String {
+    let short: String = cluster.chars().take(8).collect();
+    groups.next = groups.next.max(crate::start::now_ms()) + 1;
+    format!("burst-{short}-{:x}", groups.next)
+}
+
+/// One rung per card layout a pool can need.
+fn layouts(pool: &Pool) -> Vec<Rung> {
+    let Some((zone, subnet)) = pool.zones.first() else { return Vec::new() };
+    let rung = |block: usize, kind: &str, efa: u32| Rung {
+        block,
+        instance_type: kind.to_owned(),
+        zone: zone.clone(),
+        subnet: subnet.clone(),
+        market: pool.market,
+        nodes: 1,
+        efa,
+        hourly: None,
+        max_price: None,
+    };
+    let mut out = Vec::new();
+    for (i, block) in pool.blocks.iter().enumerate() {
+        if block.efa_max > 0 && pool.efa != burst_plan::Efa::Off {
+            out.push(rung(i, &block.instance_type, block.efa_max));
+        }
+        if pool.efa != burst_plan::Efa::Required {
+            out.push(rung(i, &block.instance_type, 0));
+        }
+    }
+    out
+}
+
+/// The JSON burst-node reads (docs/WIRE.md).
+fn user_data(cluster: &str, config: &Config, pool: &Pool, efa: u32) -> String {
+    let mut controllers = config.cluster.advertise.clone();
+    if controllers.is_empty() {
+        controllers.push(format!("http://{}", config.cluster.listen));
+    }
+    serde_json::json!({"burst_node": {
+        "v": 1,
+        "controllers": controllers,
+        "cluster": cluster,
+        "pool": pool.name,
+        "efa_devices": efa,
+        "boot_limit_s": pool.boot_limit.0,
+        "orphan_limit_s": pool.orphan_limit.0,
+    }})
+    .to_string()
+}

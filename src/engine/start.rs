@@ -1,0 +1,361 @@
+//! From nothing to a running engine: who we are, whether we may, and what was before.
+
+use crate::{
+    controller::{Controller, Loud, SlurmConf},
+    core::Core,
+    effects::Hands,
+    http::{Desk, router},
+    journal::Journal,
+    prepare::Prepare,
+    shared::{Handle, Msg, PartitionFacts, Shared, Snapshot},
+};
+use burst_cloud::Cloud;
+use burst_plan::Seconds;
+use burst_policy::{Config, gang::Gang};
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions, TryLockError},
+    io::Read,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{mpsc, watch};
+
+/// Pause between tries of what must succeed before anything else.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Pause between looks at partitions and slurm.conf.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// Unix time in ms.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes the cloud once region and credentials are known; may be tried again.
+pub type Connect = Box<dyn Fn() -> futures_like::Boxed<Result<Arc<dyn Cloud>, burst_cloud::CloudError>> + Send + Sync>;
+
+/// The one future type the engine hands over a border.
+pub mod futures_like {
+    use std::{future::Future, pin::Pin};
+    /// A boxed future.
+    pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+}
+
+/// What the engine is made of.
+pub struct Setup {
+    /// Slurm.
+    pub controller: Arc<dyn Controller>,
+    /// EC2.
+    pub connect: Connect,
+    /// Queue and published state.
+    pub handle: Handle,
+    /// The queue's other end.
+    pub receiver: mpsc::Receiver<Msg>,
+}
+
+/// Runs the engine for as long as the process lives. Returns only when the configuration has no pools.
+pub async fn run(setup: Setup) {
+    let Setup { controller, connect, handle, receiver } = setup;
+    let shared = handle.shared.clone();
+    let conf = first_conf(&*controller).await;
+    refresh(&*controller, &shared, &conf);
+    let Some(config) = shared.snapshot.load().config.clone() else {
+        controller.log(Loud::Error, "burst.toml cannot be used: the engine does not start");
+        return;
+    };
+    while !controller.active() {
+        tokio::time::sleep(AGAIN).await;
+    }
+    let dir = config.cluster.state_dir.clone().unwrap_or_else(|| PathBuf::from(&conf.state_save).join("burst"));
+    let (journal, docs, uuid, _lock) = open_state(&*controller, &dir).await;
+    let cloud = loop {
+        match connect().await {
+            Ok(c) => break c,
+            Err(e) => controller.log(Loud::Error, &format!("EC2 cannot be used yet: {e}")),
+        }
+        tokio::time::sleep(AGAIN * 5).await;
+    };
+    let name = if config.cluster.name.is_empty() { conf.cluster.clone() } else { config.cluster.name.clone() };
+    let hands = Hands {
+        controller: controller.clone(),
+        cloud,
+        journal,
+        prepare: Arc::new(Prepare::default()),
+        shared: shared.clone(),
+        cluster: uuid.as_str().into(),
+        name: name.as_str().into(),
+    };
+    let (changed, nodes) = watch::channel(0);
+    let desk = Desk {
+        controller: controller.clone(),
+        sender: handle.sender(),
+        nodes,
+        slurm_uid: conf.slurm_uid,
+        operators: Arc::new(operators(&config)),
+    };
+    let living = docs.iter().filter(|g| g.is_living()).count();
+    let core = Core::new(hands.clone(), handle.sender(), docs, changed);
+    tokio::spawn(serve(controller.clone(), config.cluster.listen, desk));
+    tokio::spawn(ahead(hands.clone()));
+    tokio::spawn(crate::collect::run(hands.clone(), handle.sender()));
+    tokio::spawn(keep_fresh(controller.clone(), shared.clone()));
+    shared.running.store(true, Ordering::Release);
+    controller.log(
+        Loud::Info,
+        &format!("engine up: cluster {name} ({uuid}), {} pools, {living} gangs of before", config.pools.len()),
+    );
+    core.run(receiver).await;
+}
+
+async fn first_conf(controller: &dyn Controller) -> SlurmConf {
+    loop {
+        match controller.conf() {
+            Ok(c) => return c,
+            Err(e) => tracing::debug!(error = %e, "slurmctld does not answer yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Reads partitions and checks slurm.conf, and publishes what job_submit needs of them.
+fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
+    let partitions = match controller.partitions() {
+        Ok(p) => p,
+        Err(e) => {
+            tracing::warn!(error = %e, "partitions could not be read");
+            return;
+        }
+    };
+    let old = shared.snapshot.load_full();
+    let facts: BTreeMap<_, _> = partitions
+        .iter()
+        .map(|p| {
+            (p.name.clone(), PartitionFacts { default_time: p.default_minutes.map(|m| Seconds(m * 60)) })
+        })
+        .collect();
+    let default_partition = partitions.iter().find(|p| p.is_default).map(|p| p.name.clone());
+    let mut refused = BTreeMap::new();
+    for pool in old.config.iter().flat_map(|c| c.pools.values()) {
+        let mut why = prerequisites(conf, pool.boot_limit);
+        if !facts.contains_key(&pool.partition) {
+            why.push(format!("slurm.conf has no partition {}; `burstctl slurm-conf` writes its lines", pool.partition));
+        }
+        if !why.is_empty() {
+            let text = why.join("; ");
+            if old.refused_pools.get(&pool.name) != Some(&text) {
+                controller.log(Loud::Error, &format!("pool {} may not launch: {text}", pool.name));
+            }
+            refused.insert(pool.name.clone(), text);
+        }
+    }
+    shared.snapshot.store(Arc::new(Snapshot {
+        config: old.config.clone(),
+        config_error: old.config_error.clone(),
+        broken_partitions: old.broken_partitions.clone(),
+        prices: old.prices.clone(),
+        types: old.types.clone(),
+        kill_margin: Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60),
+        partitions: Some(facts),
+        default_partition,
+        refused_pools: refused,
+    }));
+}
+
+/// What slurm.conf must say for a gang to work, each with the line to write.
+#[must_use]
+pub fn prerequisites(conf: &SlurmConf, boot_limit: Seconds) -> Vec<String> {
+    let mut why = Vec::new();
+    let absolute = |p: &str| p.starts_with('/');
+    if !absolute(&conf.resume_program) {
+        why.push("slurm.conf needs ResumeProgram (write ResumeProgram=/usr/sbin/burst-resume)".to_owned());
+    }
+    if !absolute(&conf.suspend_program) {
+        why.push("slurm.conf needs SuspendProgram (write SuspendProgram=/usr/sbin/burst-suspend)".to_owned());
+    }
+    if conf.suspend_time.is_none() {
+        why.push("SuspendTime must be finite or Slurm refuses POWER_UP (write SuspendTime=31536000)".to_owned());
+    }
+    if conf.resume_timeout.is_some_and(|t| t < boot_limit.0) {
+        let least = boot_limit.0 + 60;
+        why.push(format!("ResumeTimeout is shorter than the pool's boot_limit: nodes would go DOWN (write ResumeTimeout={least})"));
+    }
+    if conf.return_to_service != 2 {
+        why.push("a node that comes back must be used again (write ReturnToService=2)".to_owned());
+    }
+    if conf.over_minutes.is_none() {
+        why.push("OverTimeLimit=UNLIMITED leaves the cost without bound (write OverTimeLimit=0)".to_owned());
+    }
+    why
+}
+
+async fn keep_fresh(controller: Arc<dyn Controller>, shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let (c, s) = (controller.clone(), shared.clone());
+        let look = tokio::task::spawn_blocking(move || match c.conf() {
+            Ok(conf) => refresh(&*c, &s, &conf),
+            Err(e) => tracing::debug!(error = %e, "slurm.conf could not be read"),
+        });
+        if let Err(e) = look.await {
+            tracing::error!(error = %e, "a refresh ended badly");
+        }
+    }
+}
+
+type State = (Journal, Vec<Gang>, String, fs::File);
+
+/// Opens the state directory; waits for as long as another engine holds it.
+async fn open_state(controller: &dyn Controller, dir: &Path) -> State {
+    let mut told = String::new();
+    loop {
+        match try_open(controller, dir) {
+            Ok(state) => return state,
+            Err(e) => {
+                if e != told {
+                    controller.log(Loud::Error, &format!("the engine waits: {e}"));
+                    told = e;
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
+    let say = |what: &str, e: std::io::Error| format!("{what} {}: {e}", dir.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| say("cannot make", e))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(|e| say("cannot open the lock in", e))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(format!("another engine holds {}", dir.display())),
+        Err(TryLockError::Error(e)) => return Err(say("cannot lock", e)),
+    }
+    let log = |text: &str| controller.log(Loud::Error, text);
+    let (journal, docs) = Journal::open(&dir.join("burst.db"), &log).map_err(|e| e.to_string())?;
+    let mut gangs = Vec::with_capacity(docs.len());
+    for doc in docs {
+        match serde_json::from_str::<Gang>(&doc) {
+            Ok(g) => gangs.push(g),
+            Err(e) => controller.log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}")),
+        }
+    }
+    Ok((journal, gangs, uuid(dir)?, lock))
+}
+
+/// The cluster's UUID: made once, random, kept beside the journal.
+fn uuid(dir: &Path) -> Result<String, String> {
+    let path = dir.join("uuid");
+    if let Ok(text) = fs::read_to_string(&path) {
+        let text = text.trim();
+        let good = text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+        return match good {
+            true => Ok(text.to_owned()),
+            false => Err(format!("{} does not hold a UUID; restore it from a backup", path.display())),
+        };
+    }
+    let mut bytes = [0u8; 16];
+    fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(|e| e.to_string())?;
+    let [.., _, _] = bytes;
+    let mut hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    // RFC 9562 version 4, variant 10.
+    hex.replace_range(12..13, "4");
+    hex.replace_range(16..17, "8");
+    for at in [20, 16, 12, 8] {
+        hex.insert(at, '-');
+    }
+    let temp = dir.join("uuid.new");
+    fs::write(&temp, &hex).and_then(|()| fs::rename(&temp, &path)).map_err(|e| e.to_string())?;
+    Ok(hex)
+}
+
+/// uids of `operators`: numbers as they are, names by the passwd file (no network from here).
+fn operators(config: &Config) -> Vec<u32> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let by_name = |name: &str| {
+        passwd.lines().find_map(|l| {
+            let mut f = l.split(':');
+            (f.next() == Some(name)).then(|| f.nth(1)?.parse().ok())?
+        })
+    };
+    config.cluster.operators.iter().filter_map(|o| o.parse().ok().or_else(|| by_name(o))).collect()
+}
+
+async fn serve(controller: Arc<dyn Controller>, listen: std::net::SocketAddr, desk: Desk) {
+    let mut told = false;
+    loop {
+        match tokio::net::TcpListener::bind(listen).await {
+            Ok(listener) => {
+                controller.log(Loud::Info, &format!("listening on {listen}"));
+                if let Err(e) = axum::serve(listener, router(desk.clone())).await {
+                    controller.log(Loud::Error, &format!("the listener on {listen} ended: {e}"));
+                }
+            }
+            Err(e) if !told => {
+                told = true;
+                let text = format!("cannot listen on {listen}: {e}; nodes cannot ask for their names until this works");
+                controller.log(Loud::Error, &text);
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Learns types and makes templates and groups, until it has worked once.
+async fn ahead(hands: Hands) {
+    let mut told = String::new();
+    loop {
+        let text = match learn_types(&hands).await {
+            Ok(()) => match hands.prepare.ahead(&hands).await {
+                Ok(()) => {
+                    hands.controller.log(Loud::Info, "launch templates and placement groups are ready");
+                    return;
+                }
+                Err(e) => e.to_string(),
+            },
+            Err(e) => e.to_string(),
+        };
+        if text != told {
+            hands.controller.log(Loud::Error, &format!("EC2 cannot be prepared: {text}; tried again"));
+            told = text;
+        }
+        tokio::time::sleep(AGAIN * 5).await;
+    }
+}
+
+async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
+    let old = hands.shared.snapshot.load_full();
+    let Some(config) = &old.config else { return Ok(()) };
+    let mut names: Vec<String> =
+        config.pools.values().flat_map(|p| p.blocks.iter().map(|b| b.instance_type.clone())).collect();
+    names.sort();
+    names.dedup();
+    let facts = hands.cloud.instance_types(&names).await?;
+    let mut types = old.types.clone();
+    for fact in facts {
+        types.0.insert(fact.name.clone(), fact);
+    }
+    let now = hands.shared.snapshot.load_full();
+    hands.shared.snapshot.store(Arc::new(Snapshot {
+        config: now.config.clone(),
+        config_error: now.config_error.clone(),
+        broken_partitions: now.broken_partitions.clone(),
+        prices: now.prices.clone(),
+        types,
+        kill_margin: now.kill_margin,
+        partitions: now.partitions.clone(),
+        default_partition: now.default_partition.clone(),
+        refused_pools: now.refused_pools.clone(),
+    }));
+    Ok(())
+}

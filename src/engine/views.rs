@@ -1,0 +1,109 @@
+//! What people are shown (docs/WIRE.md GANGVIEW).
+
+use crate::core::{Core, Slot};
+use burst_policy::gang::{Gang, Phase, says, step};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, sync::atomic::Ordering};
+
+/// One gang.
+pub(crate) fn gang(slot: &Slot) -> Value {
+    let g = &slot.gang;
+    let next = match &g.phase {
+        Phase::Waiting { .. } | Phase::Launching { .. } | Phase::Ending { .. } => step::wake(g).map(|t| t / 1000),
+        _ => None,
+    };
+    let error = g.last_error.as_ref().map(|e| {
+        json!({"code": e.code, "message": e.message, "request_id": e.request_id, "at_unix": e.at_ms / 1000})
+    });
+    let rung = g.won.clone().or_else(|| match &g.phase {
+        Phase::Launching { rung, .. } => Some(rung.clone()),
+        _ => None,
+    });
+    let instances: Vec<Value> = g
+        .members
+        .iter()
+        .map(|m| json!({"id": m.instance, "node": m.node, "ip": m.ip, "state": member_state(g, m)}))
+        .collect();
+    let history: Vec<Value> = g
+        .history
+        .iter()
+        .map(|e| json!({"at_unix": e.at_ms / 1000, "at_ms": e.at_ms, "phase": e.phase, "text": e.text}))
+        .collect();
+    json!({
+        "gang": g.key(), "job": g.job.as_ref().map(|j| j.text.clone()), "user": g.user, "uid": g.uid, "pool": g.pool,
+        "phase": g.phase.label(), "since_unix": g.since_ms / 1000, "says": says::sentence(g),
+        "nodes_wanted": rung.as_ref().map(|r| r.nodes), "attempt": g.attempt, "paid_attempts": g.paid,
+        "instance_type": rung.as_ref().map(|r| r.instance_type.clone()),
+        "zone": rung.as_ref().map(|r| r.zone.clone()), "market": rung.as_ref().map(|r| r.market),
+        "fleet_id": g.fleet, "nodes": g.names, "instances": instances, "last_error": error,
+        "next_try_unix": next, "worst_cost_usd": g.worst.map(|w| w.to_string()), "history": history,
+    })
+}
+
+fn member_state(g: &Gang, m: &burst_policy::gang::Member) -> &'static str {
+    match (&g.phase, m) {
+        (_, m) if m.failed.is_some() => "failed",
+        (Phase::Ending { .. }, _) => "ending",
+        (_, m) if m.started => "started",
+        (_, m) if m.asked => "asking",
+        _ => "booting",
+    }
+}
+
+/// The whole, as far as `uid` may see it.
+pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
+    let snapshot = core.hands.shared.snapshot.load();
+    let mut pools = Vec::new();
+    let mut warnings = Vec::new();
+    if let Some(e) = &snapshot.config_error {
+        warnings.push(e.clone());
+    }
+    for pool in snapshot.config.iter().flat_map(|c| c.pools.values()) {
+        let names: Vec<&String> = pool.blocks.iter().flat_map(|b| b.names.iter()).collect();
+        let busy = names.iter().filter(|n| core.taken.contains(**n)).count();
+        let free = names.iter().filter(|n| core.nodes.get(**n).is_some_and(burst_policy::gang::NodeView::is_free));
+        let why: Vec<&String> = snapshot.refused_pools.get(&pool.name).into_iter().collect();
+        pools.push(json!({
+            "name": pool.name, "partition": pool.partition, "state": if why.is_empty() { "ok" } else { "refused" },
+            "why": why, "names": names.len(), "busy": busy, "free": free.count(),
+        }));
+    }
+    let panics = core.hands.shared.panics.load(Ordering::Relaxed);
+    if panics > 0 {
+        warnings.push(format!("{panics} panics were caught at the plugin's border: see slurmctld's log"));
+    }
+    let mut gangs: Vec<&Slot> = core.slots.values().filter(|s| s.gang.is_living()).collect();
+    gangs.retain(|s| operator || s.gang.uid == uid);
+    gangs.sort_by_key(|s| s.gang.born_ms);
+    json!({
+        "cluster": {"name": &*core.hands.name, "uuid": &*core.hands.cluster, "active": core.hands.controller.active(),
+                    "version": env!("CARGO_PKG_VERSION")},
+        "pools": pools, "gangs": gangs.into_iter().map(gang).collect::<Vec<_>>(), "warnings": warnings,
+    })
+}
+
+/// OpenMetrics text.
+pub(crate) fn metrics(core: &Core) -> String {
+    let mut phases = std::collections::BTreeMap::new();
+    let mut instances = 0usize;
+    for slot in core.slots.values().filter(|s| s.gang.is_living()) {
+        *phases.entry((slot.gang.pool.as_str(), slot.gang.phase.label())).or_insert(0u64) += 1;
+        instances += slot.gang.members.len();
+    }
+    let mut out = String::from("# TYPE burst_gangs gauge\n# HELP burst_gangs Living gangs by pool and phase.\n");
+    for ((pool, phase), n) in phases {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "burst_gangs{{pool=\"{pool}\",phase=\"{phase}\"}} {n}");
+    }
+    let shared = &core.hands.shared;
+    let _ = write!(
+        out,
+        "# TYPE burst_instances gauge\n# HELP burst_instances Instances of living gangs.\nburst_instances {instances}\n\
+         # TYPE burst_panics counter\n# HELP burst_panics Panics caught at the plugin's border.\nburst_panics_total {}\n\
+         # TYPE burst_queue_full counter\n# HELP burst_queue_full Jobs refused because the queue was full.\n\
+         burst_queue_full_total {}\n# EOF\n",
+        shared.panics.load(Ordering::Relaxed),
+        shared.queue_full.load(Ordering::Relaxed)
+    );
+    out
+}

@@ -1,0 +1,77 @@
+//! The world as one gang sees it: the core's snapshots behind the state machine's `House`.
+
+use crate::core::Core;
+use burst_policy::{
+    Rung,
+    admit::{Site, Verdict, admit},
+    config::Pool,
+    gang::{Gang, House, NodeView, Seen},
+};
+
+pub(crate) struct World<'a> {
+    pub core: &'a Core,
+    pub snapshot: &'a crate::shared::Snapshot,
+    pub seen: Seen,
+    /// When the gang's last effect ended, Unix ms: older snapshots say nothing.
+    pub effect_ms: u64,
+    pub jitter: u64,
+}
+
+impl House for World<'_> {
+    fn job(&self, _gang: &Gang) -> Seen {
+        self.seen.clone()
+    }
+
+    fn node(&self, name: &str) -> Option<NodeView> {
+        if self.core.nodes_at_ms < self.effect_ms || self.core.nodes_at_ms == 0 {
+            return None;
+        }
+        let gone = NodeView { idle: true, powered_down: true, ..NodeView::default() };
+        Some(self.core.nodes.get(name).cloned().unwrap_or(gone))
+    }
+
+    fn pool(&self, name: &str) -> Option<&Pool> {
+        self.snapshot.config.as_ref()?.pools.get(name)
+    }
+
+    fn admit(&self, gang: &Gang) -> Verdict {
+        let refuse = |text: String| Verdict::Refuse(burst_policy::Refusal(text));
+        let Some(config) = &self.snapshot.config else {
+            return refuse("burst.toml cannot be used now; an administrator finds the reason in slurmctld's log".into());
+        };
+        let Some(pool) = config.pools.get(&gang.pool) else {
+            return refuse(format!("pool {} is not in burst.toml any more", gang.pool));
+        };
+        if let Some(why) = self.snapshot.refused_pools.get(&gang.pool) {
+            return refuse(format!("pool {} may not launch: {why}", gang.pool));
+        }
+        let site = Site {
+            config,
+            types: &self.snapshot.types,
+            prices: &self.snapshot.prices,
+            kill_margin: self.snapshot.kill_margin,
+        };
+        admit(site, pool, &gang.request, &gang.geometry)
+    }
+
+    fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>> {
+        let block = self.pool(pool)?.blocks.get(block)?;
+        let free = |name: &&String| {
+            !self.core.taken.contains(*name) && self.core.nodes.get(*name).is_some_and(NodeView::is_free)
+        };
+        let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
+        (names.len() == count as usize).then_some(names)
+    }
+
+    fn dry_until(&self, rung: &Rung) -> Option<u64> {
+        self.core.dry.get(&crate::core::place(rung)).copied()
+    }
+
+    fn lead_s(&self, pool: &str) -> u64 {
+        self.core.lead.get(pool).copied().unwrap_or(0)
+    }
+
+    fn jitter(&self) -> u64 {
+        self.jitter
+    }
+}

@@ -1,0 +1,2 @@
+//! burst-node.
+fn main() {}

@@ -1,0 +1,67 @@
+//! job_modify: an owner neither frees nor re-targets nor re-sizes a managed job; operators may do anything.
+
+use crate::{
+    shim::{self, BURST_UNSET, Job, Message},
+    startup,
+};
+use burst_engine::Msg;
+use burst_plan::jobid;
+use std::{ffi::c_int, sync::atomic::Ordering};
+
+const PASS: c_int = 0;
+/// ESLURM_ACCESS_DENIED (slurm-22.05 slurm/slurm_errno.h).
+const DENY: c_int = 2002;
+
+/// The entry.
+pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
+    let Some(handle) = startup::handle() else { return PASS };
+    handle.shared.called.store(true, Ordering::Relaxed);
+    // Our own updates come through here, too: SlurmUser and root are never looked at.
+    if uid == 0 || uid == shim::own_uid() {
+        return PASS;
+    }
+    let managed = handle.shared.managed.load();
+    if managed.is_empty() {
+        return PASS;
+    }
+    let Some(v) = job.view() else { return PASS };
+    let (mut jobs, mut tasks) = (Vec::new(), Vec::new());
+    if v.job_id != BURST_UNSET && v.job_id != 0 {
+        jobs.push(v.job_id);
+    }
+    if let Ok(list) = jobid::parse_list(&shim::text(&v.job_id_str)) {
+        for spec in list {
+            jobs.push(spec.job);
+            tasks.extend(spec.tasks);
+        }
+    }
+    // Whoever may change somebody else's job is an operator: Slurm checks that itself.
+    let own = jobs.iter().any(|j| managed.get(j).is_some_and(|m| m.uid == uid));
+    if !own {
+        return PASS;
+    }
+    let target = !shim::bytes(&v.partition).is_empty()
+        || !shim::bytes(&v.req_nodes).is_empty()
+        || !shim::bytes(&v.exc_nodes).is_empty();
+    if target || v.resizes != 0 || v.time_limit != BURST_UNSET {
+        message.set(
+            "slurm-burst: nodes are launched for this job as it was submitted; its size, time limit, partition and nodes \
+             cannot be changed any more. Cancel it and submit it again, or ask an operator",
+        );
+        return DENY;
+    }
+    if v.priority != BURST_UNSET {
+        // The owner's hold stops launching and the release resumes it; neither frees the job before its nodes are up.
+        let hold = v.priority == 0;
+        job.drop_priority();
+        if handle.push(Msg::UserHold { jobs, tasks, hold }).is_err() {
+            message.set("slurm-burst: the controller is busy; try again in a minute");
+            return DENY;
+        }
+        message.set(match hold {
+            true => "slurm-burst: held; no nodes are launched until you release it",
+            false => "slurm-burst: released; the job starts when its nodes are up",
+        });
+    }
+    PASS
+}

@@ -1,0 +1,119 @@
+//! init: configuration, the queue, and the engine's own thread.
+
+use crate::{log, shim, slurm::Slurm};
+use burst_aws::{Ec2, Settings};
+use burst_cloud::Cloud;
+use burst_engine::{
+    Shared,
+    shared::{Handle, Snapshot},
+    start::{self, Setup},
+};
+use burst_policy::{Config, TypeBook, prices::Prices};
+use once_cell::sync::OnceCell;
+use std::{ffi::c_int, fs, path::Path, sync::Arc, thread};
+
+/// Queue of a controller whose configuration cannot be read (messages are then refused before they are pushed).
+const QUEUE: usize = 4_096;
+
+static HANDLE: OnceCell<Handle> = OnceCell::new();
+
+/// The engine's queue; None before init.
+pub fn handle() -> Option<&'static Handle> {
+    HANDLE.get()
+}
+
+/// Published state; None before init.
+pub fn shared() -> Option<&'static Shared> {
+    HANDLE.get().map(|h| &*h.shared)
+}
+
+/// The entry. Whatever goes wrong, slurmctld starts: a job that needs us is then refused with the reason.
+pub fn init() -> c_int {
+    let started = HANDLE.get_or_try_init(|| {
+        let path = std::env::var("SLURM_BURST_CONF").unwrap_or_else(|_| burst_policy::config::DEFAULT_PATH.to_owned());
+        let snapshot = read(&path);
+        let size = snapshot.config.as_ref().map_or(QUEUE, |c| c.limits.queue);
+        let shared = Arc::new(Shared::default());
+        shared.snapshot.store(Arc::new(snapshot));
+        let (handle, receiver) = Handle::new(size, shared);
+        let for_engine = handle.clone();
+        thread::Builder::new().name("burst-engine".into()).spawn(move || engine(for_engine, receiver)).map(|_| handle)
+    });
+    if let Err(e) = started {
+        shim::log(0, &format!("the engine's thread could not be started: {e}"));
+    }
+    0
+}
+
+fn read(path: &str) -> Snapshot {
+    let broken = |text: &str, why: String| {
+        shim::log(0, &why);
+        Snapshot {
+            config_error: Some(why),
+            broken_partitions: Config::partitions_of_broken(text),
+            types: TypeBook::builtin(),
+            ..Snapshot::default()
+        }
+    };
+    let text = match fs::read_to_string(path) {
+        Ok(t) => t,
+        Err(e) => return broken("", format!("{path} cannot be read: {e}; set SLURM_BURST_CONF or write the file")),
+    };
+    let config = match Config::parse(&text, path) {
+        Ok(c) => c,
+        Err(errors) => {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            return broken(&text, all.join("\n"));
+        }
+    };
+    let prices = match config.price_file.as_deref().map(prices) {
+        None => Prices::default(),
+        Some(Ok(p)) => p,
+        Some(Err(e)) => {
+            shim::log(0, &format!("prices cannot be used, so nothing with a cost limit is launched: {e}"));
+            Prices::default()
+        }
+    };
+    Snapshot { config: Some(config), prices, types: TypeBook::builtin(), ..Snapshot::default() }
+}
+
+fn prices(path: &Path) -> Result<Prices, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Prices::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Msg>) {
+    // Before the runtime makes its threads: they inherit the mask.
+    shim::block_signals();
+    log::install();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_name("burst")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(r) => r,
+        Err(e) => {
+            shim::log(0, &format!("the engine's runtime could not be started: {e}"));
+            return;
+        }
+    };
+    let shared = handle.shared.clone();
+    let connect: start::Connect = Box::new(move || {
+        let snapshot = shared.snapshot.load_full();
+        Box::pin(async move {
+            let aws = snapshot.config.as_ref().map(|c| c.aws.clone());
+            let settings = aws.map_or_else(Settings::default, |a| Settings {
+                region: a.region,
+                profile: a.profile,
+                endpoint_url: a.endpoint_url,
+                ..Settings::default()
+            });
+            let cloud: Arc<dyn Cloud> = Arc::new(Ec2::new(settings).await?);
+            Ok(cloud)
+        })
+    });
+    runtime.block_on(start::run(Setup { controller: Arc::new(Slurm::default()), connect, handle, receiver }));
+    // The engine had nothing to do (no usable configuration): jobs that need it are refused by job_submit.
+}

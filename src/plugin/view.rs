@@ -1,0 +1,67 @@
+//! From the flat view to our own types.
+
+use crate::shim::{self, BURST_INFINITE, BURST_UNSET, BURST_UNSET64, burst_job_view_t};
+use burst_plan::{Annotations, Geometry, Seconds};
+
+fn number(v: u32) -> Option<u32> {
+    (v != BURST_UNSET && v != BURST_INFINITE).then_some(v)
+}
+
+fn given(s: String) -> Option<String> {
+    (!s.is_empty()).then_some(s)
+}
+
+/// The job's geometry. Zero nodes or tasks mean "not given", as in slurmctld.
+pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
+    let positive = |n: u32| number(n).filter(|n| *n > 0);
+    Geometry {
+        min_nodes: number(v.min_nodes),
+        max_nodes: positive(v.max_nodes),
+        ntasks: positive(v.num_tasks),
+        cpus_per_task: positive(v.cpus_per_task),
+        ntasks_per_node: positive(v.ntasks_per_node),
+        min_cpus: positive(v.min_cpus),
+        mem_per_node: (v.mem_per_node != BURST_UNSET64 && v.mem_per_node > 0).then_some(v.mem_per_node),
+        mem_per_cpu: (v.mem_per_cpu != BURST_UNSET64 && v.mem_per_cpu > 0).then_some(v.mem_per_cpu),
+        tres_per_node: given(shim::text(&v.tres_per_node)),
+        time_limit: number(v.time_limit).map(|m| Seconds(u64::from(m) * 60)),
+        unlimited: v.time_limit == BURST_INFINITE,
+        exclusive: v.shared == 0,
+        features: given(shim::text(&v.features)),
+        array: given(shim::text(&v.array)),
+        het_offset: number(v.het_offset),
+        partition: shim::text(&v.partition),
+        account: shim::text(&v.account),
+        qos: shim::text(&v.qos),
+        name: shim::text(&v.name),
+        uid,
+        batch: v.has_script != 0,
+        begin: u64::try_from(v.begin_time).ok().filter(|t| *t > 0),
+        dependency: given(shim::text(&v.dependency)),
+    }
+}
+
+/// The value of a name in the job-control environment.
+pub fn spank_value(v: &burst_job_view_t, name: &str) -> Option<&'static [u8]> {
+    shim::environment(v.spank_env, v.spank_env_size)
+        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// What script, comment, environment and constraints say, by their precedence.
+pub fn annotations(v: &burst_job_view_t) -> (Annotations, Vec<burst_plan::Warning>) {
+    let mut warnings = Vec::new();
+    let mut all = Annotations::default();
+    let mut add = |(notes, more): (Annotations, Vec<burst_plan::Warning>)| {
+        all = std::mem::take(&mut all).merge(notes);
+        warnings.extend(more);
+    };
+    add(burst_plan::annotations::from_script(shim::bytes(&v.script)));
+    add(burst_plan::annotations::from_comment(&shim::text(&v.comment)));
+    let asba = shim::environment(v.env, v.env_size)
+        .filter(|e| e.starts_with(b"ASBA_"))
+        .filter_map(|e| std::str::from_utf8(e).ok());
+    add(burst_plan::annotations::from_env(asba));
+    let (notes, _left, more) = burst_plan::annotations::from_features(&shim::text(&v.features));
+    add((notes, more));
+    (all, warnings)
+}

@@ -1,0 +1,90 @@
+//! Plan × geometry × pool × limits = a ladder of rungs, or a refusal.
+use crate::{config::Config, prices::Prices, types::TypeBook};
+use burst_plan::{Else, Geometry, Market, MicroUsd, Request, Seconds};
+use serde::{Deserialize, Serialize};
+
+/// One candidate launch: a homogeneous gang in one zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// Index into the pool's blocks.
+    pub block: usize,
+    /// EC2 type.
+    pub instance_type: String,
+    /// Zone name.
+    pub zone: String,
+    /// Subnet id.
+    pub subnet: String,
+    /// Market.
+    pub market: Market,
+    /// Whole gang's size on this hardware.
+    pub nodes: u32,
+    /// EFA interfaces each instance gets; 0 for none.
+    pub efa: u32,
+    /// USD of one instance-hour; None where unknown.
+    pub hourly: Option<MicroUsd>,
+    /// Per-instance bound for spot (`Overrides.MaxPrice`).
+    pub max_price: Option<MicroUsd>,
+}
+
+/// A job that may be launched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Pool's name.
+    pub pool: String,
+    /// Non-empty, in the order they are tried.
+    pub ladder: Vec<Rung>,
+    /// The most the whole ladder's dearest rung can cost, all paid attempts included; None where a price is unknown and no limit is set.
+    pub worst_cost: Option<MicroUsd>,
+    /// What to do without capacity.
+    pub otherwise: Else,
+    /// How long to wait; None: for ever.
+    pub wait: Option<Seconds>,
+    /// Lines for the user: counts that differ, advice not followed, small job on huge nodes …
+    pub notices: Vec<String>,
+}
+
+/// Why a job cannot be launched, for its owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// What is to become of a submitted job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Hold, tag and launch.
+    Launch(Box<Admission>),
+    /// The plan says not to burst and the job sits in a partition that is no pool: leave it alone.
+    Local(Vec<String>),
+    /// Refuse with this message.
+    Refuse(Refusal),
+}
+
+/// Facts a decision needs beside the job.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// Configuration.
+    pub config: &'a Config,
+    /// Types.
+    pub types: &'a TypeBook,
+    /// Prices.
+    pub prices: &'a Prices,
+    /// KillWait + OverTimeLimit of slurm.conf.
+    pub kill_margin: Seconds,
+}
+
+/// Which pool manages a job, if any: by `--burst=POOL`, `--burst` alone with a pool's partition or a single pool, any other
+/// burst option, or the partition. `Err`: options that contradict each other (pool unknown, partition list mixing).
+///
+/// # Errors
+/// A refusal with what to write instead.
+pub fn pool_for<'a>(config: &'a Config, request: &Request, has_burst_option: bool, partition: &str) -> Result<Option<&'a crate::config::Pool>, Refusal> {
+    let _ = (config, request, has_burst_option, partition);
+    Ok(None)
+}
+
+/// Decides on a job of `pool`. Pure; called in job_submit (so: no allocation beyond the ladder), by burstctl and by the engine.
+#[must_use]
+pub fn admit(site: Site<'_>, pool: &crate::config::Pool, request: &Request, geometry: &Geometry) -> Verdict {
+    let _ = (site, pool, request, geometry);
+    Verdict::Local(Vec::new())
+}

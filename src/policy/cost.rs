@@ -1,0 +1,1 @@
+//! The cost guard: the most a launch can cost (law 7).

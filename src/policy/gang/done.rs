@@ -1,0 +1,291 @@
+//! From an effect's outcome to the gang's next phase.
+
+use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, says, step};
+use crate::{admit::Rung, classify::Class};
+
+/// What came of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Ok,
+    /// CreateFleet's answer.
+    Fleet(Grant),
+    /// Addresses known so far.
+    Addresses(Addresses),
+    /// It failed.
+    Failed(Trouble),
+}
+
+/// Replays or tries of one intent before the next rung is taken.
+const INTENT_TRIES: u32 = 8;
+/// First pause after a failed call, ms; doubles up to [`PAUSE_MOST_MS`].
+const PAUSE_MS: u64 = 500;
+/// Longest pause after a failed call, ms.
+const PAUSE_MOST_MS: u64 = 30_000;
+/// Pause when credentials or configuration are wrong: a person has to act, ms.
+const BROKEN_MS: u64 = 60_000;
+/// Pause between looks for addresses, ms.
+const LOOK_MS: u64 = 250;
+
+/// Takes an effect's outcome into the gang. Answers the rung that proved to be without capacity, for the memory.
+pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, now: u64) -> Option<Rung> {
+    match (effect, outcome) {
+        (Effect::Comment { comment }, outcome) => {
+            // A comment that cannot be written must not be tried for ever: the next state writes the next one.
+            g.commented.clone_from(comment);
+            if let Outcome::Failed(t) = outcome {
+                g.note(format!("admin_comment could not be written: {}", t.message), now);
+            }
+            None
+        }
+        (Effect::Hold { comment }, Outcome::Ok) => {
+            g.commented.clone_from(comment);
+            if matches!(g.phase, Phase::Held) {
+                g.enter(Phase::Planned, "held by the administrator", now);
+            }
+            None
+        }
+        (Effect::Launch { rung }, Outcome::Fleet(grant)) => fleet(g, rung, grant, now),
+        (Effect::Launch { rung }, Outcome::Failed(t)) => launch_failed(g, rung, &t, house, now),
+        (Effect::Addresses, Outcome::Addresses(found)) => {
+            for m in &mut g.members {
+                if let Some((ip, host)) = found.get(&m.instance) {
+                    m.ip = *ip;
+                    m.host.clone_from(host);
+                }
+            }
+            look_again(g, house, now);
+            None
+        }
+        (Effect::Addresses, Outcome::Failed(t)) => {
+            g.blame(&t, now);
+            look_again(g, house, now);
+            None
+        }
+        (Effect::PowerUp, Outcome::Ok) => {
+            let limit = house.pool(&g.pool).map_or(480, |p| p.boot_limit.0);
+            g.enter(Phase::Booting { deadline_ms: now + limit * 1000 }, "names are powering up", now);
+            None
+        }
+        (Effect::PowerUp, Outcome::Failed(t)) => {
+            g.blame(&t, now);
+            let text = format!("Slurm refused to power the names up: {}", t.message);
+            step::give_up(g, &t.code, text, now);
+            None
+        }
+        (Effect::Release { comment }, Outcome::Ok) => {
+            g.commented.clone_from(comment);
+            let limit = house.pool(&g.pool).map_or(300, |p| p.start_limit.0);
+            g.rounds = 0;
+            g.dry_since_ms = None;
+            g.last_error = None;
+            g.enter(Phase::Released { deadline_ms: now + limit * 1000 }, "bound to its nodes and released", now);
+            None
+        }
+        (Effect::Release { .. }, Outcome::Failed(t)) => {
+            g.blame(&t, now);
+            if let Phase::Ready { tries, .. } = g.phase {
+                if tries >= 5 {
+                    step::give_up(g, &t.code, format!("the job could not be released: {}", t.message), now);
+                } else {
+                    g.phase = Phase::Ready { retry_ms: now + pause(tries), tries: tries + 1 };
+                }
+            }
+            None
+        }
+        (Effect::PowerDown, outcome) => {
+            if let Outcome::Failed(t) = outcome {
+                g.note(format!("power down: {}", t.message), now);
+            }
+            // Whatever Slurm says, the money stops: names are asked again while they settle.
+            if let Phase::Ending { stage: stage @ Stage::PowerDown, retry_ms, tries, .. } = &mut g.phase {
+                *stage = Stage::Terminate;
+                *retry_ms = 0;
+                *tries = 0;
+            }
+            None
+        }
+        (Effect::Terminate { .. }, Outcome::Ok) => {
+            g.members.clear();
+            g.unsure = false;
+            g.note("instances terminated", now);
+            settle(g, now);
+            None
+        }
+        (Effect::MoveLocal { partition, .. }, Outcome::Ok) => {
+            step::end(g, Then::Done, Stage::PowerDown, format!("moved to {partition} for want of capacity"), now);
+            None
+        }
+        (Effect::Cancel { .. }, Outcome::Ok) => {
+            step::end(g, Then::Done, Stage::PowerDown, "cancelled for want of capacity", now);
+            None
+        }
+        (_, Outcome::Failed(t)) => {
+            g.blame(&t, now);
+            failed(g, &t, now);
+            None
+        }
+        (_, _) => None,
+    }
+}
+
+fn pause(tries: u32) -> u64 {
+    PAUSE_MS.saturating_mul(1 << tries.min(10)).min(PAUSE_MOST_MS)
+}
+
+fn settle(g: &mut Gang, now: u64) {
+    if let Phase::Ending { stage, retry_ms, tries, .. } = &mut g.phase {
+        *stage = Stage::Settle { nudge_ms: now + step::NUDGE_MS };
+        *retry_ms = 0;
+        *tries = 0;
+    }
+}
+
+/// Hold, Terminate, Cancel or MoveLocal failed.
+fn failed(g: &mut Gang, t: &Trouble, now: u64) {
+    match &mut g.phase {
+        // Terminating is tried for ever: nothing else ends the bill.
+        Phase::Ending { retry_ms, tries, .. } => {
+            *retry_ms = now + pause(*tries);
+            *tries = tries.saturating_add(1);
+        }
+        Phase::Held | Phase::Waiting { .. } | Phase::Planned => {
+            let until_ms = Some(now + PAUSE_MS * 4);
+            let text = format!("Slurm refused: {}", t.message);
+            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, text, now);
+        }
+        _ => {}
+    }
+}
+
+fn look_again(g: &mut Gang, house: &dyn House, now: u64) {
+    let limit = house.pool(&g.pool).map_or(480, |p| p.boot_limit.0) * 1000;
+    if g.members.iter().all(|m| m.ip.is_some()) {
+        return;
+    }
+    if now >= g.since_ms + limit {
+        step::give_up(g, "NoAddress", "EC2 showed no address within boot_limit".into(), now);
+    } else {
+        g.phase = Phase::Granted { look_ms: now + LOOK_MS };
+    }
+}
+
+fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
+    g.unsure = false;
+    let got = u32::try_from(grant.instances.len()).unwrap_or(u32::MAX);
+    if got == rung.nodes && g.names.len() == grant.instances.len() {
+        let mut ids = grant.instances;
+        ids.sort();
+        g.members = ids
+            .into_iter()
+            .zip(&g.names)
+            .map(|(instance, node)| Member {
+                instance,
+                node: node.clone(),
+                ip: None,
+                host: None,
+                asked: false,
+                started: false,
+                failed: None,
+            })
+            .collect();
+        g.paid += 1;
+        g.won = Some(rung.clone());
+        let text = format!("{} granted whole: {} instances", grant.fleet, got);
+        g.fleet = Some(grant.fleet);
+        g.enter(Phase::Granted { look_ms: 0 }, text, now);
+        return None;
+    }
+    let first = grant.errors.first();
+    let class = worst_class(&grant);
+    let (code, message) = first.map_or_else(
+        || ("Partial".to_owned(), format!("{got} of {} granted and nothing said why", rung.nodes)),
+        |(c, m, _)| (c.clone(), m.clone()),
+    );
+    let t = Trouble { code, message, class, request_id: grant.request_id, ambiguous: false };
+    g.blame(&t, now);
+    if got > 0 {
+        // EC2 broke its promise of all or nothing: give the part back, whatever it is.
+        g.members = grant
+            .instances
+            .into_iter()
+            .map(|instance| Member {
+                instance,
+                node: String::new(),
+                ip: None,
+                host: None,
+                asked: false,
+                started: false,
+                failed: None,
+            })
+            .collect();
+        g.paid += 1;
+        let text = format!("{got} of {} granted: given back", rung.nodes);
+        let then = match g.paid >= step::PAID_ATTEMPTS {
+            true => Then::Failed(text.clone()),
+            false => Then::Again { rung: g.rung + 1 },
+        };
+        step::end(g, then, Stage::PowerDown, text, now);
+        return None;
+    }
+    refused(g, rung, class, now)
+}
+
+/// What the entries of Errors mean together: throttling wins, it says nothing about capacity.
+fn worst_class(grant: &Grant) -> Class {
+    let has = |c: Class| grant.errors.iter().any(|(_, _, k)| *k == c);
+    let order = [Class::Throttle, Class::Auth, Class::Configuration, Class::Quota, Class::Subnet, Class::Capacity];
+    order.into_iter().find(|c| has(*c)).unwrap_or_else(|| grant.errors.first().map_or(Class::Capacity, |e| e.2))
+}
+
+fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now: u64) -> Option<Rung> {
+    g.blame(t, now);
+    let tries = match g.phase {
+        Phase::Launching { tries, .. } => tries,
+        _ => 0,
+    };
+    if t.ambiguous {
+        // Only a replay with the same token can tell: never give an unanswered intent up.
+        let retry_ms = now + pause(tries);
+        g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries.saturating_add(1) };
+        g.note(format!("no answer to CreateFleet ({}); asking again with the same token", t.code), now);
+        return None;
+    }
+    if matches!(t.class, Class::Throttle | Class::Transient | Class::Unknown) && tries < INTENT_TRIES {
+        let retry_ms = now + pause(tries) + house.jitter();
+        g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries + 1 };
+        g.note(format!("{}: trying again", t.code), now);
+        return None;
+    }
+    g.unsure = false;
+    refused(g, rung, t.class, now)
+}
+
+/// EC2 said no: no instance exists, no node was touched.
+fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
+    g.names.clear();
+    let code = g.last_error.as_ref().map_or_else(String::new, |e| e.code.clone());
+    match class {
+        Class::Auth | Class::Configuration => {
+            let until_ms = Some(now + BROKEN_MS);
+            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, format!("{code}: an administrator must act"), now);
+            None
+        }
+        Class::Throttle | Class::Transient | Class::Unknown => {
+            let until_ms = Some(now + PAUSE_MOST_MS);
+            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, format!("{code}: EC2 is not answering well"), now);
+            None
+        }
+        Class::Capacity | Class::Quota | Class::Subnet | Class::NotFound => {
+            g.rung += 1;
+            g.enter(Phase::Planned, format!("refused: {code}; the next place follows"), now);
+            (class == Class::Capacity).then(|| rung.clone())
+        }
+    }
+}
+
+/// The comment a gang should have now; for callers that write it with another effect.
+#[must_use]
+pub fn comment_now(g: &Gang) -> String {
+    says::comment(g)
+}

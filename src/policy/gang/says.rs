@@ -1,0 +1,100 @@
+//! What a gang's state is in words: the job's admin_comment.
+
+use super::{Gang, Phase, Stage, Then, Why};
+
+/// Most characters of an admin_comment of ours: one screen of `scontrol show job`.
+const MOST: usize = 700;
+
+/// The admin_comment: the tag, then a sentence for the job's owner. Holds no moving figures, so that it changes only
+/// when the state does.
+#[must_use]
+pub fn comment(g: &Gang) -> String {
+    let mut text = format!("[burst {}] {}", g.id, sentence(g));
+    if text.chars().count() > MOST {
+        text = text.chars().take(MOST - 1).collect();
+        text.push('…');
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+/// The sentence alone.
+#[must_use]
+pub fn sentence(g: &Gang) -> String {
+    let gang = what(g);
+    let text = match &g.phase {
+        Phase::Submitted | Phase::Held => "held: nodes will be launched for it".to_owned(),
+        Phase::Waiting { why, until_ms } => waiting(why, *until_ms),
+        Phase::Planned => "choosing where to launch".to_owned(),
+        Phase::Launching { rung, .. } => format!(
+            "launching {} x {} ({}) in {}, all or nothing, attempt {}",
+            rung.nodes,
+            rung.instance_type,
+            market(rung),
+            rung.zone,
+            g.attempt
+        ),
+        Phase::Granted { .. } => format!("{gang} granted, learning addresses"),
+        Phase::Booting { .. } => format!("{gang} granted, nodes are booting"),
+        Phase::Ready { .. } => format!("{gang} up, releasing the job"),
+        Phase::Released { .. } => format!("{gang} up, job released to the scheduler"),
+        Phase::Running => format!("running on {gang}"),
+        Phase::Ending { then, stage, .. } => ending(then, stage),
+        Phase::Failed(why) => format!("not launched: {why}"),
+        Phase::Done => "over, everything given back".to_owned(),
+    };
+    match (&g.last_error, &g.phase) {
+        (Some(e), Phase::Waiting { .. } | Phase::Planned | Phase::Launching { .. } | Phase::Failed(_)) => format!(
+            "{text}. Last try failed: {}: {}{}",
+            e.code,
+            e.message,
+            e.request_id.as_deref().map(|r| format!(" (request id {r})")).unwrap_or_default()
+        ),
+        _ => text,
+    }
+}
+
+fn market(rung: &crate::admit::Rung) -> &'static str {
+    match rung.market {
+        burst_plan::Market::OnDemand => "on-demand",
+        burst_plan::Market::Spot => "spot",
+        burst_plan::Market::Mixed => "mixed",
+    }
+}
+
+fn what(g: &Gang) -> String {
+    match &g.won {
+        Some(r) => format!("{} x {} ({}, {})", r.nodes, r.instance_type, market(r), r.zone),
+        None => "gang".to_owned(),
+    }
+}
+
+fn waiting(why: &Why, until_ms: Option<u64>) -> String {
+    let when = until_ms.map(|t| format!(", next try at {} UTC", clock(t))).unwrap_or_default();
+    match why {
+        Why::Dependency(d) => format!("nothing is launched yet: waiting for its dependency {d}"),
+        Why::Begin(_) => format!("nothing is launched yet: it may not begin before its --begin time{when}"),
+        Why::UserHold => "nothing is launched: held by its owner (scontrol release resumes it)".to_owned(),
+        Why::Capacity => format!("no capacity for the whole gang in any place the pool allows{when}"),
+        Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
+        Why::Trouble => format!("cannot launch now{when}"),
+    }
+}
+
+fn ending(then: &Then, stage: &Stage) -> String {
+    let what = match stage {
+        Stage::Epilog { .. } => "waiting for the epilog",
+        Stage::PowerDown | Stage::Terminate => "terminating its instances",
+        Stage::Settle { .. } => "instances ended, node names powering down",
+    };
+    match then {
+        Then::Done => what.to_owned(),
+        Then::Again { .. } => format!("gang given back ({what}); held, another launch follows"),
+        Then::Failed(why) => format!("gang given back ({what}); {why}"),
+    }
+}
+
+/// `HH:MM:SS` of a Unix time in ms, UTC.
+fn clock(ms: u64) -> String {
+    let s = ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}

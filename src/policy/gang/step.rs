@@ -1,0 +1,412 @@
+//! From a gang and the world to the next effect.
+
+use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Why, says};
+use crate::admit::Verdict;
+use burst_plan::Else;
+
+/// A submitted job whose record does not appear within this time was refused by slurmctld or only tested (ms).
+pub const RECORD_MS: u64 = 60_000;
+/// Pause between looks at names, ms.
+const NAMES_MS: u64 = 3_000;
+/// A name that does not go down is asked again after this time (ms).
+pub const NUDGE_MS: u64 = 60_000;
+/// Paid attempts of one job without an operator (law 7).
+pub const PAID_ATTEMPTS: u32 = 2;
+
+/// Moves the gang as far as it goes without an effect and answers the effect it then needs. The document has to be on
+/// disk before the effect leaves.
+pub fn step(g: &mut Gang, house: &dyn House, now_ms: u64) -> Option<Effect> {
+    let seen = house.job(g);
+    watch(g, &seen, house, now_ms);
+    // Phases only move forward within one call, but bound it all the same: this runs inside slurmctld.
+    for _ in 0..8 {
+        let before = g.phase.clone();
+        if let Some(effect) = advance(g, &seen, house, now_ms) {
+            return Some(effect);
+        }
+        if g.phase == before {
+            break;
+        }
+    }
+    let comment = says::comment(g);
+    let pending = matches!(&seen, Seen::Is(j) if j.state <= 1);
+    if pending && comment != g.commented && !matches!(g.phase, Phase::Submitted | Phase::Held | Phase::Done) {
+        return Some(Effect::Comment { comment });
+    }
+    None
+}
+
+/// When the gang wants to be looked at again although nothing happened, Unix ms.
+#[must_use]
+pub fn wake(g: &Gang) -> Option<u64> {
+    match &g.phase {
+        Phase::Submitted => Some(g.since_ms + RECORD_MS),
+        Phase::Waiting { until_ms, .. } => *until_ms,
+        Phase::Launching { retry_ms, .. } | Phase::Ready { retry_ms, .. } => Some(*retry_ms),
+        Phase::Granted { look_ms } => Some(*look_ms),
+        Phase::Booting { deadline_ms } | Phase::Released { deadline_ms } => Some(*deadline_ms),
+        Phase::Ending { stage: Stage::Epilog { deadline_ms }, .. } => Some(*deadline_ms),
+        Phase::Ending { stage: Stage::Settle { nudge_ms }, .. } => Some(*nudge_ms),
+        Phase::Ending { retry_ms, .. } => Some(*retry_ms),
+        _ => None,
+    }
+}
+
+/// Begins to give the gang back.
+pub fn end(g: &mut Gang, then: Then, stage: Stage, text: impl Into<String>, now_ms: u64) {
+    g.enter(Phase::Ending { then, stage, retry_ms: 0, tries: 0 }, text, now_ms);
+}
+
+/// What became of the job, whatever the gang was doing.
+fn watch(g: &mut Gang, seen: &Seen, house: &dyn House, now_ms: u64) {
+    match seen {
+        Seen::Unknown => {}
+        Seen::Gone => match g.phase {
+            Phase::Submitted | Phase::Done => {}
+            Phase::Ending { ref mut then, ref mut stage, .. } => {
+                *then = Then::Done;
+                if matches!(stage, Stage::Epilog { .. }) {
+                    *stage = Stage::PowerDown;
+                }
+            }
+            _ => end(g, Then::Done, Stage::PowerDown, "the job's record is gone", now_ms),
+        },
+        Seen::Is(j) => watch_record(g, j, house, now_ms),
+    }
+    if let Some(why) = g.end_asked.clone()
+        && !matches!(g.phase, Phase::Ending { .. } | Phase::Done | Phase::Failed(_))
+    {
+        end(g, Then::Failed(why), Stage::PowerDown, "an operator ends the gang", now_ms);
+        g.end_asked = None;
+    }
+}
+
+fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
+    if matches!(g.phase, Phase::Done) {
+        return;
+    }
+    let limit_ms = house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
+    let epilog = || match j.completing {
+        true => Stage::Epilog { deadline_ms: now_ms + limit_ms },
+        false => Stage::PowerDown,
+    };
+    let over = j.state > 2;
+    let restarted = g.job.as_ref().is_some_and(|k| j.restarts > k.restart);
+    if over {
+        match &mut g.phase {
+            Phase::Ending { then, .. } => *then = Then::Done,
+            _ => end(g, Then::Done, epilog(), "the job is over", now_ms),
+        }
+        return;
+    }
+    if restarted {
+        let key = g.job.get_or_insert_with(|| key_of(j));
+        key.restart = j.restarts;
+        match g.phase {
+            Phase::Ending { .. } => {}
+            _ => end(g, Then::Again { rung: 0 }, epilog(), "the job was requeued: a new gang follows", now_ms),
+        }
+        return;
+    }
+    if j.state == 1 || j.state == 2 {
+        match g.phase {
+            Phase::Running | Phase::Ending { .. } => {}
+            Phase::Released { .. } | Phase::Ready { .. } => g.enter(Phase::Running, "started", now_ms),
+            _ => end(g, Then::Done, Stage::PowerDown, format!("started elsewhere, on {}", j.nodes), now_ms),
+        }
+        return;
+    }
+    // Pending, the same life.
+    if g.job.is_some() && !j.partition.is_empty() && j.partition != g.geometry.partition {
+        match g.phase {
+            Phase::Ending { .. } => {}
+            _ => end(g, Then::Done, Stage::PowerDown, format!("moved to partition {}", j.partition), now_ms),
+        }
+    }
+}
+
+fn key_of(j: &JobView) -> JobKey {
+    JobKey { id: j.id, text: j.text.clone(), submit: j.submit, restart: j.restarts }
+}
+
+fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Effect> {
+    let job = match seen {
+        Seen::Is(j) => Some(j),
+        _ => None,
+    };
+    match g.phase.clone() {
+        Phase::Submitted => {
+            if let Some(j) = job {
+                g.job = Some(key_of(j));
+                if !j.partition.is_empty() {
+                    g.geometry.partition.clone_from(&j.partition);
+                }
+                g.enter(Phase::Held, format!("found as job {}", j.text), now);
+            } else if now >= g.since_ms + RECORD_MS {
+                g.enter(Phase::Done, "no job record appeared: refused by Slurm, or only tested", now);
+            }
+            None
+        }
+        Phase::Held => Some(Effect::Hold { comment: says::comment(g) }),
+        Phase::Waiting { until_ms, why } => {
+            let j = job?;
+            if !j.held {
+                return Some(Effect::Hold { comment: says::comment(g) });
+            }
+            if let Some((now_why, until)) = blocked(g, j, house, now) {
+                if now_why != why || until != until_ms {
+                    g.phase = Phase::Waiting { until_ms: until, why: now_why };
+                }
+                return None;
+            }
+            let free = match why {
+                Why::Dependency(_) | Why::Begin(_) | Why::UserHold => true,
+                _ => until_ms.is_none_or(|t| now >= t),
+            };
+            if free {
+                g.enter(Phase::Planned, "may be launched now", now);
+            }
+            None
+        }
+        Phase::Planned => {
+            let j = job?;
+            if !j.held {
+                return Some(Effect::Hold { comment: says::comment(g) });
+            }
+            if let Some((why, until_ms)) = blocked(g, j, house, now) {
+                g.enter(Phase::Waiting { until_ms, why }, "may not run yet", now);
+                return None;
+            }
+            plan(g, j, house, now)
+        }
+        Phase::Launching { rung, retry_ms, .. } => (now >= retry_ms).then_some(Effect::Launch { rung }),
+        Phase::Granted { look_ms } => {
+            if g.members.iter().any(|m| m.ip.is_none()) {
+                return (now >= look_ms).then_some(Effect::Addresses);
+            }
+            // From here on the names may be touched, whatever becomes of the answer.
+            g.powered = true;
+            Some(Effect::PowerUp)
+        }
+        Phase::Booting { deadline_ms } => {
+            boot(g, house, deadline_ms, now);
+            None
+        }
+        Phase::Ready { retry_ms, .. } => (now >= retry_ms).then(|| Effect::Release { comment: says::comment(g) }),
+        Phase::Released { deadline_ms } => {
+            if now >= deadline_ms {
+                let text = "released, but the scheduler did not start it within start_limit";
+                g.note(text, now);
+                let then = if g.paid >= PAID_ATTEMPTS { Then::Failed(text.into()) } else { Then::Again { rung: 0 } };
+                end(g, then, Stage::PowerDown, "held again", now);
+            }
+            None
+        }
+        Phase::Running | Phase::Done => None,
+        Phase::Failed(_) => job.filter(|j| !j.held).map(|_| Effect::Hold { comment: says::comment(g) }),
+        Phase::Ending { then, stage, retry_ms, .. } => ending(g, job, house, (&then, &stage, retry_ms), now),
+    }
+}
+
+/// Why the job may not be launched for now, and until when.
+fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, Option<u64>)> {
+    if g.user_hold {
+        return Some((Why::UserHold, None));
+    }
+    if !j.dependency.is_empty() {
+        return Some((Why::Dependency(j.dependency.clone()), None));
+    }
+    let begin = j.eligible.max(g.geometry.begin.unwrap_or(0));
+    let from = begin.saturating_sub(house.lead_s(&g.pool)) * 1000;
+    (from > now).then_some((Why::Begin(begin), Some(from)))
+}
+
+/// Chooses the next rung and reserves names, or waits, or gives up, as the job wants it.
+fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect> {
+    if g.geometry.time_limit.is_none() {
+        g.geometry.time_limit = j.minutes.map(|m| burst_plan::Seconds(m * 60));
+        g.geometry.unlimited = j.minutes.is_none();
+    }
+    if g.paid >= PAID_ATTEMPTS {
+        let why = format!("{PAID_ATTEMPTS} paid attempts failed; ask an operator, or cancel and submit again");
+        g.enter(Phase::Failed(why.clone()), why, now);
+        return None;
+    }
+    let admission = match house.admit(g) {
+        Verdict::Launch(a) => a,
+        Verdict::Refuse(r) => {
+            g.enter(Phase::Failed(r.0.clone()), format!("refused: {}", r.0), now);
+            return None;
+        }
+        Verdict::Local(_) => {
+            g.enter(Phase::Failed("its plan says not to burst".into()), "its plan says not to burst", now);
+            return None;
+        }
+    };
+    g.worst = admission.worst_cost;
+    let mut no_names = false;
+    while let Some(rung) = admission.ladder.get(g.rung) {
+        if house.dry_until(rung).is_some_and(|t| t > now) {
+            g.rung += 1;
+            continue;
+        }
+        let Some(names) = house.free_names(&g.pool, rung.block, rung.nodes) else {
+            no_names = true;
+            g.rung += 1;
+            continue;
+        };
+        g.names = names;
+        g.attempt += 1;
+        g.intent += 1;
+        g.unsure = true;
+        let text = format!("{} x {} in {}", rung.nodes, rung.instance_type, rung.zone);
+        g.enter(Phase::Launching { rung: rung.clone(), retry_ms: 0, tries: 0 }, text, now);
+        return None;
+    }
+    g.rung = 0;
+    if no_names {
+        let until_ms = Some(now + NAMES_MS);
+        g.enter(Phase::Waiting { until_ms, why: Why::Names }, "no free node names", now);
+        return None;
+    }
+    exhausted(g, house, &admission, now)
+}
+
+fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now: u64) -> Option<Effect> {
+    g.rounds = g.rounds.saturating_add(1);
+    let since = *g.dry_since_ms.get_or_insert(now);
+    let late = adm.wait.is_some_and(|w| now.saturating_sub(since) >= w.0 * 1000);
+    let local = house.pool(&g.pool).and_then(|p| p.local_partition.clone());
+    match (adm.otherwise, local) {
+        (Else::Local, Some(partition)) => {
+            let comment = format!("[burst {}] no capacity: moved to {partition}, as asked", g.id);
+            return Some(Effect::MoveLocal { partition, comment });
+        }
+        (Else::Cancel, _) => {
+            let comment = format!("[burst {}] no capacity: cancelled, as asked", g.id);
+            return Some(Effect::Cancel { comment });
+        }
+        _ if late => {
+            let comment = format!("[burst {}] no capacity within the time to wait: cancelled", g.id);
+            return Some(Effect::Cancel { comment });
+        }
+        _ => {}
+    }
+    let (least, most) = house.pool(&g.pool).map_or((30, 600), |p| (p.retry_min.0, p.retry_max.0));
+    let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
+    // Half fixed, half random: gangs that failed together do not come back together.
+    let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
+    let until = adm.wait.map_or(now + pause, |w| (now + pause).min(since + w.0 * 1000));
+    g.enter(Phase::Waiting { until_ms: Some(until), why: Why::Capacity }, "no rung had capacity", now);
+    None
+}
+
+fn boot(g: &mut Gang, house: &dyn House, deadline_ms: u64, now: u64) {
+    let bad = g.members.iter().find_map(|m| {
+        m.failed.as_ref().map(|why| format!("{} ({}) cannot serve: {why}", m.node, m.instance)).or_else(|| {
+            let n = house.node(&m.node)?;
+            (n.down || n.drain).then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
+        })
+    });
+    let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
+    if let Some(text) = bad {
+        give_up(g, "NodeFailed", text, now);
+    } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
+        g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
+    } else if now >= deadline_ms {
+        let late: Vec<_> =
+            g.members.iter().filter(|m| !ready(m)).map(|m| format!("{} ({})", m.node, m.instance)).take(8).collect();
+        give_up(g, "BootLimit", format!("not registered within boot_limit: {}", late.join(", ")), now);
+    }
+}
+
+/// A paid gang that cannot be used: given back whole, the next rung is tried.
+pub fn give_up(g: &mut Gang, code: &str, text: String, now: u64) {
+    g.last_error =
+        Some(super::LastError { code: code.into(), message: text.clone(), request_id: None, at_ms: now });
+    let then = match g.paid >= PAID_ATTEMPTS {
+        true => Then::Failed(format!("{PAID_ATTEMPTS} paid attempts failed; last: {text}")),
+        false => Then::Again { rung: g.rung + 1 },
+    };
+    end(g, then, Stage::PowerDown, text, now);
+}
+
+fn ending(
+    g: &mut Gang,
+    job: Option<&JobView>,
+    house: &dyn House,
+    (then, stage, retry_ms): (&Then, &Stage, u64),
+    now: u64,
+) -> Option<Effect> {
+    // The race of a requeue: a pending job that is not held could be put on nodes that are going away.
+    if !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held) && now >= retry_ms {
+        return Some(Effect::Hold { comment: says::comment(g) });
+    }
+    let go = |g: &mut Gang, stage: Stage| {
+        if let Phase::Ending { stage: s, retry_ms, tries, .. } = &mut g.phase {
+            *s = stage;
+            *retry_ms = 0;
+            *tries = 0;
+        }
+    };
+    match stage {
+        Stage::Epilog { deadline_ms } => {
+            if job.is_none_or(|j| !j.completing) || now >= *deadline_ms {
+                go(g, Stage::PowerDown);
+            }
+            None
+        }
+        Stage::PowerDown => {
+            if !g.powered {
+                go(g, Stage::Terminate);
+                return None;
+            }
+            // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
+            let ours = job.is_some_and(|j| j.state == 1 || j.completing);
+            let taken = g.names.iter().any(|n| house.node(n).is_some_and(|v| v.allocated)) && !ours;
+            let late = now >= g.since_ms + house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
+            if taken && !late {
+                return None;
+            }
+            (now >= retry_ms).then_some(Effect::PowerDown)
+        }
+        Stage::Terminate => {
+            if g.members.is_empty() && !g.unsure {
+                go(g, Stage::Settle { nudge_ms: now + NUDGE_MS });
+                return None;
+            }
+            (now >= retry_ms).then_some(Effect::Terminate { sweep: g.unsure })
+        }
+        Stage::Settle { nudge_ms } => {
+            let down = g.names.iter().all(|n| house.node(n).is_some_and(|v| v.is_free()));
+            if !g.powered || down {
+                settled(g, then, now);
+                None
+            } else if now >= *nudge_ms {
+                if let Phase::Ending { stage, .. } = &mut g.phase {
+                    *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
+                }
+                Some(Effect::PowerDown)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+fn settled(g: &mut Gang, then: &Then, now: u64) {
+    g.names.clear();
+    g.members.clear();
+    g.powered = false;
+    g.fleet = None;
+    g.group = None;
+    g.won = None;
+    match then {
+        Then::Done => g.enter(Phase::Done, "instances ended, names free", now),
+        Then::Again { rung } => {
+            g.rung = *rung;
+            g.enter(Phase::Planned, "given back; planning again", now);
+        }
+        Then::Failed(why) => g.enter(Phase::Failed(why.clone()), why.clone(), now),
+    }
+}

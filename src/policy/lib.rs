@@ -1,0 +1,17 @@
+//! Configuration and pure decisions: ladder, gang state machine, error classes, cost guard.
+//!
+//! Nothing here does I/O or reads a clock: functions from values to values.
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod classify;
+pub mod config;
+pub mod cost;
+pub mod gang;
+pub mod limits;
+pub mod prices;
+pub mod types;
+
+pub use admit::{Admission, Refusal, Rung};
+pub use config::{Config, ConfigError};
+pub use types::{TypeBook, TypeFacts};

@@ -1,0 +1,2 @@
+//! burst-ec2sim.
+fn main() {}
