@@ -30,7 +30,10 @@ pub(crate) fn own(api: &str, code: &str, message: impl Into<String>) -> CloudErr
 
 /// No credentials, and what to configure.
 pub(crate) fn no_credentials(api: &str, cause: &(dyn Error + 'static)) -> CloudError {
-    own(api, "NoCredentials", format!("no usable AWS credentials ({}): {HELP}", text(cause)))
+    // One line of log, and without the SDK's preamble before each provider that has nothing.
+    let said = text(cause).replace("the credential provider was not enabled: ", "");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    own(api, "NoCredentials", format!("no usable AWS credentials ({said}): {HELP}"))
 }
 
 /// A body that is a web page.

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Common,
+    cluster,
     out::Fail,
     slurmconf::SlurmConf,
     wire::{self, Lost, Munge},
@@ -61,7 +62,7 @@ fn from_files(config: Option<&Config>, slurm: &SlurmConf) -> Vec<String> {
         port = config.cluster.listen.port();
     }
     // It listens on every address of the controller: slurm.conf says which host that is.
-    let hosts = slurm.controllers();
+    let hosts = cluster::controllers(slurm);
     if hosts.is_empty() {
         return vec![format!("http://127.0.0.1:{port}")];
     }

@@ -71,11 +71,16 @@ impl SlurmConf {
         }
     }
 
+    /// Lines as pairs of lower-case key and value.
+    pub fn lines(&self) -> impl Iterator<Item = &[(String, String)]> {
+        self.lines.iter().map(Vec::as_slice)
+    }
+
     /// The last value of a key that stands on a line of its own.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let mut found = None;
-        for (k, v) in self.lines.iter().filter_map(|l| l.first()) {
+        for (k, v) in self.lines().filter_map(|l| l.first()) {
             if k.eq_ignore_ascii_case(key) {
                 found = Some(v.as_str());
             }
@@ -87,38 +92,6 @@ impl SlurmConf {
     #[must_use]
     pub fn munge_socket(&self) -> Option<PathBuf> {
         self.get("AuthInfo")?.split(',').find_map(|part| part.strip_prefix("socket=")).map(PathBuf::from)
-    }
-
-    /// Addresses of slurmctld, the primary first: `SlurmctldHost=name(address)`.
-    #[must_use]
-    pub fn controllers(&self) -> Vec<String> {
-        let mut hosts = Vec::new();
-        for (k, v) in self.lines.iter().filter_map(|l| l.first()) {
-            if k == "slurmctldhost" {
-                let (name, address) = v.split_once('(').unwrap_or((v, ""));
-                let address = address.trim_end_matches(')');
-                hosts.push(if address.is_empty() { name } else { address }.to_owned());
-            }
-        }
-        hosts
-    }
-
-    /// The value of `key` on the line that begins with `kind=name`, falling back to the line of `kind=DEFAULT`
-    /// before it.
-    #[must_use]
-    pub fn of(&self, kind: &str, name: &str, key: &str) -> Option<&str> {
-        let mut default = None;
-        for line in &self.lines {
-            let Some((k, v)) = line.first().filter(|(k, _)| k.eq_ignore_ascii_case(kind)) else { continue };
-            let _ = k;
-            let found = line.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v.as_str());
-            if v.eq_ignore_ascii_case("DEFAULT") {
-                default = found.or(default);
-            } else if v.split(',').any(|one| one == name) {
-                return found.or(default);
-            }
-        }
-        None
     }
 }
 
@@ -135,9 +108,6 @@ mod tests {
         assert_eq!(conf.get("clustername"), Some("c1"));
         assert_eq!(conf.get("StateSaveLocation"), Some("/b"));
         assert_eq!(conf.munge_socket(), Some("/tmp/m".into()));
-        assert_eq!(conf.of("PartitionName", "efa", "MaxTime"), Some("2:00:00"));
-        assert_eq!(conf.of("PartitionName", "efa", "DefaultTime"), Some("10"));
-        assert_eq!(conf.of("PartitionName", "cpu", "DefaultTime"), None);
     }
 
     #[test]
@@ -148,6 +118,6 @@ mod tests {
         let mut conf = SlurmConf::default();
         conf.read(&dir.path().join("slurm.conf"), DEPTH);
         assert_eq!(conf.get("ClusterName"), Some("x"));
-        assert!(conf.controllers().contains(&"h".to_owned()));
+        assert_eq!(conf.get("SlurmctldHost"), Some("h"));
     }
 }

@@ -54,3 +54,92 @@ pub struct Geometry {
     /// `--dependency` text.
     pub dependency: Option<String>,
 }
+
+/// GPUs a node must have by `gres:gpu:8`, `gpu:8`, `gres:gpu:h100:8`, `gres/gpu=8`; 0 where none are asked for.
+#[must_use]
+pub fn gpus_per_node(tres: &str) -> u32 {
+    let count = |item: &str| -> u32 {
+        let item = item.trim().trim_start_matches("gres:").trim_start_matches("gres/");
+        let Some(rest) = item.strip_prefix("gpu") else { return 0 };
+        let last = rest.rsplit([':', '=']).next().unwrap_or("");
+        last.parse().unwrap_or(1)
+    };
+    tres.split([',', ';']).map(count).fold(0, u32::saturating_add)
+}
+
+/// Nodes the job needs on hardware of this shape (CPUs, memory in MiB and GPUs of one node).
+///
+/// # Errors
+/// For the job's owner: what does not fit.
+pub fn nodes_for(job: &Geometry, cpus: u32, memory_mib: u64, gpus: u32) -> Result<u32, String> {
+    let per_task = job.cpus_per_task.unwrap_or(1).max(1);
+    let has = |what: String, need: u64, have: u64| match need > have {
+        true => Err(format!("it needs {need} {what}, a node has {have}")),
+        false => Ok(()),
+    };
+    has("CPUs for one task".into(), u64::from(per_task), u64::from(cpus))?;
+    if let Some(mem) = job.mem_per_node {
+        has("MiB of memory on each node".into(), mem, memory_mib)?;
+    }
+    let wanted = job.tres_per_node.as_deref().map_or(0, gpus_per_node);
+    has("GPUs on each node".into(), u64::from(wanted), u64::from(gpus))?;
+    let mut tasks_fit = cpus / per_task;
+    if let Some(mem) = job.mem_per_cpu.filter(|m| *m > 0) {
+        let by_memory = memory_mib / mem.saturating_mul(u64::from(per_task)).max(1);
+        has("MiB of memory for one task".into(), mem.saturating_mul(u64::from(per_task)), memory_mib)?;
+        tasks_fit = tasks_fit.min(u32::try_from(by_memory).unwrap_or(u32::MAX));
+    }
+    if let Some(n) = job.ntasks_per_node {
+        if n > tasks_fit {
+            return Err(format!("{n} tasks of {per_task} CPUs do not fit a node of {cpus} CPUs and {memory_mib} MiB"));
+        }
+        tasks_fit = n;
+    }
+    let least = job.min_nodes.unwrap_or(1).max(1);
+    let tasks = job.ntasks.unwrap_or(0).max(1);
+    let by_tasks = tasks.div_ceil(tasks_fit.max(1));
+    let by_cpus = job.min_cpus.unwrap_or(0).div_ceil(cpus.max(1));
+    let need = by_tasks.max(by_cpus);
+    match job.max_nodes.filter(|m| *m > 0 && need > *m) {
+        Some(most) => Err(format!("it needs {need} nodes of {cpus} CPUs, but asks for at most {most}")),
+        None => Ok(need.max(least)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_same_job_on_other_hardware() {
+        let job = Geometry { ntasks: Some(384), ..Geometry::default() };
+        assert_eq!((nodes_for(&job, 192, 700_000, 0), nodes_for(&job, 96, 350_000, 0)), (Ok(2), Ok(4)));
+        let job = Geometry { min_nodes: Some(16), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 192, 700_000, 0), Ok(16));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let job = Geometry { cpus_per_task: Some(200), ..Geometry::default() };
+        assert!(nodes_for(&job, 192, 1, 0).expect_err("too big").contains("200 CPUs"));
+        let job = Geometry { tres_per_node: Some("gres:gpu:h100:8".into()), ..Geometry::default() };
+        assert!(nodes_for(&job, 192, 1, 0).expect_err("no GPUs").contains("8 GPUs"));
+        let job = Geometry { ntasks: Some(500), max_nodes: Some(2), ..Geometry::default() };
+        assert!(nodes_for(&job, 192, 1, 0).expect_err("too few").contains("at most 2"));
+    }
+
+    proptest! {
+        #[test]
+        fn enough_and_monotone(tasks in 1u32..5000, per in 1u32..64, mem in 0u64..4000) {
+            let mut job = Geometry { ntasks: Some(tasks), cpus_per_task: Some(per), ..Geometry::default() };
+            job.mem_per_cpu = (mem > 0).then_some(mem);
+            if let Ok(n) = nodes_for(&job, 96, 350_000, 0) {
+                prop_assert!(u64::from(n) * 96 >= u64::from(tasks) * u64::from(per));
+                prop_assert!(u64::from(n) * 350_000 >= u64::from(tasks) * u64::from(per) * mem);
+                job.ntasks = Some(tasks + 1);
+                prop_assert!(nodes_for(&job, 96, 350_000, 0).expect("still fits") >= n);
+            }
+        }
+    }
+}

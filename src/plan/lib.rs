@@ -60,3 +60,39 @@ pub enum Else {
     /// Cancel the job with a reason.
     Cancel,
 }
+
+impl Efa {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Preferred => "preferred",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl Else {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Local => "local",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl Market {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::Mixed => "mixed",
+        }
+    }
+}

@@ -20,3 +20,144 @@ pub struct Options {
     /// `--burst-else`.
     pub otherwise: Option<Else>,
 }
+
+/// Most bytes of the transport form.
+const MOST: usize = 4_096;
+/// Most types a user may name.
+const MOST_TYPES: usize = 32;
+
+/// The transport form; strings where a person's words must come through unchanged.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    types: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    market: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    efa: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_cost: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "else")]
+    otherwise: Option<String>,
+}
+
+/// Whether a text can be an instance type's name.
+#[must_use]
+pub fn is_type_name(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+    text.len() <= 32 && text.bytes().all(fine) && text.split('.').filter(|p| !p.is_empty()).count() == 2
+}
+
+fn market(text: &str) -> Result<Market, String> {
+    match text {
+        "on-demand" => Ok(Market::OnDemand),
+        "spot" => Ok(Market::Spot),
+        _ => Err(format!("`{text}` is not a market: write on-demand or spot")),
+    }
+}
+
+fn efa(text: &str) -> Result<Efa, String> {
+    match text {
+        "required" => Ok(Efa::Required),
+        "preferred" => Ok(Efa::Preferred),
+        "off" => Ok(Efa::Off),
+        _ => Err(format!("`{text}` is not known: write required, preferred or off")),
+    }
+}
+
+fn otherwise(text: &str) -> Result<Else, String> {
+    match text {
+        "wait" => Ok(Else::Wait),
+        "local" => Ok(Else::Local),
+        "cancel" => Ok(Else::Cancel),
+        _ => Err(format!("`{text}` is not known: write wait, local or cancel")),
+    }
+}
+
+fn pool(text: &str) -> Result<String, String> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    match text.len() <= 64 && text.bytes().all(fine) {
+        true => Ok(text.to_owned()),
+        false => Err("a pool's name has letters, digits, - and _".to_owned()),
+    }
+}
+
+fn types(list: &[String]) -> Result<Vec<String>, String> {
+    if list.is_empty() || list.len() > MOST_TYPES {
+        return Err(format!("name from 1 to {MOST_TYPES} instance types, such as hpc7a.96xlarge,hpc6a.48xlarge"));
+    }
+    for t in list {
+        if !is_type_name(t) {
+            let shown: String = t.chars().take(40).collect();
+            return Err(format!("`{shown}` is not an instance type; they look like hpc7a.96xlarge"));
+        }
+    }
+    Ok(list.to_vec())
+}
+
+impl Options {
+    /// Sets one option as SPANK hands it over: its name without `--`, and the value. Given twice, the later one counts:
+    /// sbatch hands the script's options first and the command line's after them.
+    ///
+    /// # Errors
+    /// What is allowed instead.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), String> {
+        let need = || value.filter(|v| !v.is_empty()).ok_or_else(|| format!("--{name} needs a value"));
+        let told = |e: String| format!("--{name}: {e}");
+        match name {
+            "burst" => self.pool = Some(pool(value.unwrap_or("")).map_err(told)?),
+            "burst-types" => {
+                let list: Vec<String> = need()?.split(',').map(|t| t.trim().to_owned()).collect();
+                self.types = Some(types(&list).map_err(told)?);
+            }
+            "burst-market" => self.market = Some(market(need()?).map_err(told)?),
+            "burst-efa" => self.efa = Some(efa(need()?).map_err(told)?),
+            "burst-max-cost" => self.max_cost = Some(MicroUsd::parse(need()?).map_err(told)?),
+            "burst-wait" => self.wait = Some(Seconds::parse_human(need()?).map_err(told)?),
+            "burst-else" => self.otherwise = Some(otherwise(need()?).map_err(told)?),
+            _ => return Err(format!("--{name} is not an option of slurm-burst")),
+        }
+        Ok(())
+    }
+
+    /// The transport form.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let wire = Wire {
+            pool: self.pool.clone(),
+            types: self.types.clone(),
+            market: self.market.map(|m| if m == Market::Spot { "spot" } else { "on-demand" }.to_owned()),
+            efa: self.efa.map(|e| e.word().to_owned()),
+            max_cost: self.max_cost.map(|c| c.to_string()),
+            wait: self.wait.map(|w| format!("{}s", w.0)),
+            otherwise: self.otherwise.map(|o| o.word().to_owned()),
+        };
+        // Strings only: this cannot fail.
+        serde_json::to_string(&wire).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// Reads the transport form; it may be forged.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MOST {
+            return Err(format!("longer than {MOST} bytes"));
+        }
+        let wire: Wire = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        Ok(Self {
+            pool: wire.pool.map(|p| pool(&p)).transpose()?,
+            types: wire.types.map(|t| types(&t)).transpose()?,
+            market: wire.market.map(|m| market(&m)).transpose()?,
+            efa: wire.efa.map(|e| efa(&e)).transpose()?,
+            max_cost: wire.max_cost.map(|c| MicroUsd::parse(&c)).transpose()?,
+            wait: wire.wait.map(|w| Seconds::parse_human(&w)).transpose()?,
+            otherwise: wire.otherwise.map(|o| otherwise(&o)).transpose()?,
+        })
+    }
+}

@@ -1,6 +1,15 @@
 //! The execution plan in both dialects, normalised.
 use crate::{Efa, Market, MicroUsd, Seconds};
+use read::{Notes, Object};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::cell::RefCell;
+
+mod fields;
+mod locate;
+pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 
 /// A plan in our own types; both dialects map onto it. Advice, within what the pool allows.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -79,9 +88,75 @@ pub const PLAN_BYTES: usize = 64 * 1024;
 
 /// Reads a plan of either dialect. `limit` is the site's `plan_bytes`.
 ///
+/// The dialects are told apart by what only one of them has (`execution_metadata`; `job_metadata`,
+/// `instance_specification.instance_count`), but every key of both is read wherever it stands.
+///
 /// # Errors
 /// Every problem found, each with path, position and what is allowed.
 pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
-    let _ = (bytes, limit);
-    Ok(Parsed { plan: Plan::default(), warnings: Vec::new() })
+    let whole = |line, column, text: String| Err(PlanErrors(vec![PlanError { path: "plan".into(), line, column, text }]));
+    if bytes.len() > limit {
+        return whole(1, 1, format!("{} bytes; at most {limit} are taken", bytes.len()));
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(t) => t,
+        Err(e) => {
+            let (line, column) = locate::position(&String::from_utf8_lossy(bytes), e.valid_up_to());
+            return whole(line, column, "not UTF-8 text".into());
+        }
+    };
+    if text.trim().is_empty() {
+        return whole(1, 1, "empty; a plan is a JSON object such as asba execution-plan writes".into());
+    }
+    let value: Value = match serde_json::from_str(text) {
+        Ok(v) => v,
+        Err(e) => {
+            let line = u32::try_from(e.line()).unwrap_or(u32::MAX);
+            let column = u32::try_from(e.column()).unwrap_or(u32::MAX);
+            let why = e.to_string();
+            let why = why.split(" at line ").next().unwrap_or("").to_owned();
+            return whole(line, column, format!("not JSON: {why}"));
+        }
+    };
+    let Value::Object(map) = &value else {
+        return whole(1, 1, "a plan is a JSON object { … }".into());
+    };
+    let notes = Notes { text, errors: RefCell::default(), warnings: RefCell::default() };
+    let plan = fields::plan(&Object::new(Some(map), String::new(), &notes), &notes);
+    let mut errors = notes.errors.into_inner();
+    if errors.is_empty() {
+        return Ok(Parsed { plan, warnings: notes.warnings.into_inner() });
+    }
+    errors.sort_by_key(|e| (e.line, e.column));
+    Err(PlanErrors(errors))
+}
+
+/// The same JSON without white space; what is not JSON stays as it is.
+#[must_use]
+pub fn minify(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let (mut inside, mut escaped) = (false, false);
+    for &b in bytes {
+        if inside {
+            out.push(b);
+            (inside, escaped) = match b {
+                _ if escaped => (true, false),
+                b'\\' => (true, true),
+                b'"' => (false, false),
+                _ => (true, false),
+            };
+        } else if !matches!(b, b' ' | b'\n' | b'\r' | b'\t') {
+            inside = b == b'"';
+            out.push(b);
+        }
+    }
+    out
+}
+
+/// Errors as compilers write them, one a line: `plan.json:3:17: path: text`.
+#[must_use]
+pub fn render_errors(errors: &PlanErrors, file: &str) -> String {
+    let lines: Vec<String> =
+        errors.0.iter().map(|e| format!("{file}:{}:{}: {}: {}", e.line, e.column, e.path, e.text)).collect();
+    lines.join("\n")
 }

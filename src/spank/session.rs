@@ -3,7 +3,7 @@
 
 use crate::line::{How, Line, lines, printable};
 use crate::{check, file, table};
-use serde_json::{Map, Value};
+use burst_plan::Options;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
@@ -75,7 +75,7 @@ pub struct Session {
     /// Raw values by option, the last one given.
     given: BTreeMap<&'static str, String>,
     /// Checked, as they will travel.
-    options: Map<String, Value>,
+    options: Options,
     /// Minified.
     plan: Option<String>,
 }
@@ -83,7 +83,7 @@ pub struct Session {
 impl Session {
     /// A session in `place`; a plan may have `limit` bytes.
     pub fn new(place: Place, limit: usize) -> Self {
-        Self { place, limit, given: BTreeMap::new(), options: Map::new(), plan: None }
+        Self { place, limit, given: BTreeMap::new(), options: Options::default(), plan: None }
     }
 
     /// The option callback: `val` is an index of [`table::ENTRIES`], `None` an option without a value.
@@ -123,7 +123,7 @@ impl Session {
         let mut answer = if name == table::PLAN {
             self.read_plan(value.unwrap_or_default())
         } else {
-            self.set_option(name, value.unwrap_or_default())
+            self.set_option(name, value)
         };
         if answer.accept {
             let text = value.unwrap_or_default().to_string_lossy().into_owned();
@@ -164,16 +164,13 @@ impl Session {
         }
     }
 
-    fn set_option(&mut self, name: &'static str, value: &OsStr) -> Answer {
-        let Some(text) = value.to_str() else {
+    fn set_option(&mut self, name: &'static str, value: Option<&OsStr>) -> Answer {
+        if value.is_some_and(|value| value.to_str().is_none()) {
             return Answer::refuse(&format!("--{name}: the value is not UTF-8 text"));
-        };
-        match check::option(name, text) {
-            Ok((key, value)) => {
-                self.options.insert(key.to_owned(), value);
-                Answer::silent()
-            }
-            Err(why) => Answer::refuse(&format!("--{name}={text}: {why}")),
+        }
+        match self.options.set(name, value.and_then(OsStr::to_str)) {
+            Ok(()) => Answer::silent(),
+            Err(why) => Answer::refuse(&why),
         }
     }
 
@@ -183,7 +180,7 @@ impl Session {
         if !matches!(self.place, Place::Submit | Place::Srun) {
             return Vec::new();
         }
-        let options = (!self.options.is_empty()).then(|| check::transport(&self.options));
+        let options = (self.options != Options::default()).then(|| self.options.to_json());
         [(PLAN_VARIABLE, self.plan.clone()), (OPTIONS_VARIABLE, options)]
             .into_iter()
             .filter_map(|(name, value)| match value {

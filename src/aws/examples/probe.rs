@@ -32,7 +32,7 @@ async fn walk() -> Result<(), CloudError> {
     let (kind, nodes) = (arg(4, "hpc7a.96xlarge"), arg(5, "4").parse().unwrap_or(4));
     let ec2 = Ec2::new(Settings { endpoint_url: Some(url), ..Settings::region("us-east-2") }).await?;
     ec2.check_credentials().await?;
-    let types = ec2.instance_types(&[kind.clone(), "hpc7a.2xlarge".into()]).await?;
+    let types = ec2.instance_types(std::slice::from_ref(&kind)).await?;
     println!("types: {types:?}");
     let Some(facts) = types.into_iter().next() else { return Ok(()) };
     let subnets = ec2.subnets(&[arg(2, "subnet-0")]).await?;

@@ -63,6 +63,15 @@ fn a_refused_connection_is_not_ambiguous() {
 }
 
 #[test]
+fn tls_to_something_that_does_not_speak_it_is_an_error_and_nothing_was_sent() {
+    let server = Server::start(|_, _| ok("CreateFleet", ""));
+    let url = server.url.replace("http://", "https://");
+    let e = run(async { ec2(&url).await.create_fleet(&request(Market::OnDemand)).await }).unwrap_err();
+    assert_eq!((e.code.as_str(), e.class), ("Connect", Class::Transient), "{e}");
+    assert!(server.asked().is_empty());
+}
+
+#[test]
 fn what_may_be_repeated_is_repeated_a_few_times() {
     let server = Server::start(|n, _| match n {
         1 => err(503, "Unavailable", "later"),
@@ -111,6 +120,7 @@ fn without_credentials_nothing_is_sent_and_the_message_says_what_to_do() {
         ];
         for e in calls {
             assert_eq!((e.code.as_str(), e.class, e.ambiguous), ("NoCredentials", Class::Auth, false), "{e}");
+            assert!(!e.message.contains('\n'), "{e}");
             assert!(e.message.contains("IAM role") && e.message.contains("AWS_ACCESS_KEY_ID"), "{e}");
         }
     });

@@ -66,7 +66,7 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Params> {
     let mut line = String::new();
     loop {
         line.clear();
-        if stream.read_line(&mut line).ok()? == 0 {
+        if stream.read_line(&mut line).ok()? == 0 || line.contains('\0') {
             return None;
         }
         if line == "\r\n" {

@@ -237,7 +237,7 @@ fn a_wrong_value_is_refused_with_the_option_named() {
         ("burst-else", "panic"),
         ("burst-types", ""),
     ] {
-        refused(&give(&mut session, name, value), &[&format!("--{name}={value}: ")]);
+        refused(&give(&mut session, name, value), &[&format!("--{name}")]);
     }
     let latin = session.option(val("burst-types"), Some(OsStr::from_bytes(b"\xe9")));
     refused(&latin, &["--burst-types", "UTF-8"]);

@@ -1,0 +1,47 @@
+//! `burst-checker DIR [--running] [--margin SECONDS]`: judges the evidence of a run.
+#![forbid(unsafe_code)]
+
+use burst_e2e::checker::{Evidence, Expect, check};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: burst-checker DIR [--running] [--margin SECONDS]
+DIR holds jobs.txt, nodes.txt, slurmctld.log and audit.jsonl. Exit codes: 0 all right, 1 violations, 2 usage.";
+
+fn main() -> ExitCode {
+    let mut expect = Expect::default();
+    let mut dir = None;
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--running" => expect.over = false,
+            "--margin" => match args.next().and_then(|s| s.parse::<u64>().ok()) {
+                Some(seconds) => expect.after_end_ms = seconds.saturating_mul(1000),
+                None => return usage("--margin needs a number of seconds"),
+            },
+            other if other.starts_with('-') || dir.is_some() => return usage(&format!("unknown argument {other}")),
+            other => dir = Some(other.to_owned()),
+        }
+    }
+    let Some(dir) = dir else { return usage("no directory given") };
+    let evidence = match Evidence::read(dir.as_ref()) {
+        Ok(evidence) => evidence,
+        Err(e) => return usage(&e),
+    };
+    let found = check(&evidence, &expect);
+    for line in &found {
+        println!("{line}");
+    }
+    println!(
+        "checker: {} violations; {} instances, {} fleets, {} jobs",
+        found.len(),
+        evidence.instances.len(),
+        evidence.fleet_calls,
+        evidence.last_jobs().len()
+    );
+    if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprintln!("burst-checker: {why}\n{USAGE}");
+    ExitCode::from(2)
+}

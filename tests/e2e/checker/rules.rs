@@ -1,0 +1,174 @@
+//! The rules, one function each.
+
+use super::evidence::{Evidence, Instance, starts};
+use super::Expect;
+use crate::show::field;
+use crate::time;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Slurm tells times to the second.
+const SLURM_CLOCK_MS: u64 = 1_000;
+
+/// Every instance carries its owner's tags.
+pub fn untagged(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    for i in evidence.instances.values() {
+        let missing: Vec<&str> = expect.tags.iter().map(String::as_str).filter(|t| i.tag(t).is_empty()).collect();
+        if !missing.is_empty() {
+            found.push(format!("untagged: {} of fleet {} lacks {}", i.id, i.fleet, missing.join(", ")));
+        }
+    }
+}
+
+/// When the run is over nothing lives; and what lives has a job that Slurm knows.
+pub fn orphans(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    let jobs = evidence.last_jobs();
+    for i in evidence.instances.values().filter(|i| i.ended_ms.is_none()) {
+        let job = i.tag("slurm-burst:job");
+        if expect.over {
+            found.push(format!("orphan: {} of job {job:?} was launched and never terminated", i.id));
+        } else if !jobs.contains_key(job) {
+            found.push(format!("orphan: {} belongs to job {job:?}, which Slurm does not know", i.id));
+        }
+    }
+}
+
+fn gangs(evidence: &Evidence) -> BTreeMap<(&str, &str), Vec<&Instance>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for i in evidence.instances.values() {
+        all.entry((i.tag("slurm-burst:job"), i.tag("slurm-burst:gang"))).or_default().push(i);
+    }
+    all
+}
+
+/// One fleet per attempt, no two fleets of a gang alive at once beyond its size, and no more paid attempts than allowed
+/// for each time the job was (re)queued.
+pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    let jobs = evidence.last_jobs();
+    for ((job, gang), members) in gangs(evidence) {
+        let mut attempts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut fleets: BTreeSet<&str> = BTreeSet::new();
+        for i in &members {
+            attempts.entry(i.tag("slurm-burst:attempt")).or_default().insert(&i.fleet);
+            fleets.insert(&i.fleet);
+        }
+        for (attempt, of) in &attempts {
+            if of.len() > 1 {
+                let list: Vec<&str> = of.iter().copied().collect();
+                found.push(format!("double launch: job {job} gang {gang} attempt {attempt}: fleets {}", list.join(", ")));
+            }
+        }
+        let record = jobs.get(job);
+        let restarts = record.and_then(|j| field(&j.fields, "Restarts").parse::<usize>().ok()).unwrap_or(0);
+        let allowed = expect.paid_attempts * (restarts + 1);
+        if fleets.len() > allowed {
+            found.push(format!("double launch: job {job} gang {gang}: {} fleets, {allowed} allowed", fleets.len()));
+        }
+        let Some(size) = record.and_then(|j| nodes_wanted(field(&j.fields, "NumNodes"))) else { continue };
+        let most = members.iter().map(|i| members.iter().filter(|o| o.lived_at(i.born_ms)).count()).max().unwrap_or(0);
+        if most > size {
+            found.push(format!("double launch: job {job} gang {gang}: {most} instances at once for {size} nodes"));
+        }
+    }
+}
+
+/// `4` or `4-4`.
+fn nodes_wanted(text: &str) -> Option<usize> {
+    text.split('-').next()?.parse().ok()
+}
+
+/// A job started on our nodes has one living instance of its own for each of them, and all of its nodes.
+pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    let jobs = evidence.last_jobs();
+    for (at, job, nodes) in starts(&evidence.log) {
+        let ours = nodes.iter().filter(|n| expect.ours(n)).count();
+        if ours == 0 {
+            continue;
+        }
+        if ours != nodes.len() {
+            found.push(format!("short gang: job {job} started on {} of ours and {} others", ours, nodes.len() - ours));
+        }
+        let living = evidence
+            .instances
+            .values()
+            .filter(|i| i.tag("slurm-burst:job") == job && i.lived_at(at))
+            .count();
+        if living != ours {
+            found.push(format!("short gang: job {job} started on {ours} nodes with {living} living instances"));
+        }
+        if let Some(size) = jobs.get(&job).and_then(|j| nodes_wanted(field(&j.fields, "NumNodes")))
+            && size != ours
+        {
+            found.push(format!("short gang: job {job} wants {size} nodes and started on {ours}"));
+        }
+    }
+}
+
+/// Instances do not outlive their job by more than the margin.
+pub fn after_end(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    for (id, job) in evidence.last_jobs() {
+        let state = field(&job.fields, "JobState");
+        if ["PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "REQUEUED"].contains(&state) {
+            continue;
+        }
+        let Some(end) = time::parse(field(&job.fields, "EndTime")) else { continue };
+        let limit = end + SLURM_CLOCK_MS + expect.after_end_ms;
+        let last_seen = job.at_ms;
+        let (mut count, mut over_ms) = (0_u64, 0_u64);
+        for i in evidence.instances.values().filter(|i| i.tag("slurm-burst:job") == id) {
+            let over = i.ended_ms.unwrap_or(last_seen).saturating_sub(limit.max(i.born_ms));
+            if over > 0 {
+                count += 1;
+                over_ms += over;
+            }
+        }
+        if count > 0 {
+            found.push(format!(
+                "after the end: {count} instances of job {id} ({state}) lived {} beyond the margin of {} in all",
+                time::seconds(over_ms),
+                time::seconds(expect.after_end_ms)
+            ));
+        }
+    }
+}
+
+/// No node of ours is ever DOWN, by the snapshots or by slurmctld's log.
+pub fn down(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    for node in &evidence.nodes {
+        let (name, state) = (field(&node.fields, "NodeName"), field(&node.fields, "State"));
+        let bad = |s: &str| s.starts_with("DOWN") || s.contains("+DRAIN") || s.contains("+FAIL");
+        if expect.ours(name) && bad(state) && seen.insert(name.to_owned()) {
+            found.push(format!("node down: {name} is {state} ({})", field(&node.fields, "Reason")));
+        }
+    }
+    for line in evidence.log.lines() {
+        let low = line.to_ascii_lowercase();
+        let tells = low.contains("setting down")
+            || low.contains("state to down")
+            || low.contains("marking down")
+            || low.contains("unexpectedly rebooted")
+            || low.contains("set to state down");
+        if tells && expect.prefixes.iter().any(|p| line.contains(p.as_str())) {
+            found.push(format!("node down, says slurmctld: {line}"));
+        }
+    }
+    if expect.over {
+        let last = evidence.nodes.iter().map(|n| n.at_ms).max().unwrap_or_default();
+        for node in evidence.nodes.iter().filter(|n| n.at_ms == last) {
+            let (name, state) = (field(&node.fields, "NodeName"), field(&node.fields, "State"));
+            if expect.ours(name) && state.trim_end_matches('*') != "IDLE+CLOUD+POWERED_DOWN" {
+                found.push(format!("node left: {name} is {state} at the end"));
+            }
+        }
+    }
+}
+
+/// slurmctld was not brought down and no panic was caught.
+pub fn fatal(evidence: &Evidence, found: &mut Vec<String>) {
+    for line in evidence.log.lines() {
+        let bad = line.contains("] fatal: ") || line.contains("panicked at") || line.contains("caught a panic");
+        if bad {
+            found.push(format!("controller: {line}"));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Asking the cluster, and telling it what to do.
+
+use super::{Cluster, User};
+use crate::proc::{Output, wait_until};
+use crate::show::{self, Fields, field};
+use crate::{Context, Res};
+use std::time::Duration;
+
+/// How long one command of Slurm's may take.
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// States a job does not leave.
+const FINAL: &[&str] =
+    &["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED"];
+
+impl Cluster {
+    /// `sbatch` with a script on standard input; gives the job's id.
+    ///
+    /// # Errors
+    /// It was refused: the text is what the user was told.
+    pub fn sbatch(&self, user: User, args: &[&str], script: &str) -> Res<u32> {
+        let out = self.sbatch_raw(user, args, script)?;
+        let id = out.out.trim().split(';').next().and_then(|id| id.parse().ok());
+        match id {
+            Some(id) if out.ok() => Ok(id),
+            _ => Err(out.text()),
+        }
+    }
+
+    /// `sbatch --parsable`, whatever comes of it.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub fn sbatch_raw(&self, user: User, args: &[&str], script: &str) -> Res<Output> {
+        let script = if script.starts_with("#!") { script.to_owned() } else { format!("#!/bin/sh\n{script}\n") };
+        let mut all = vec!["--parsable"];
+        all.extend(args);
+        self.run(user, "sbatch", &all, &script)
+    }
+
+    /// `scontrol`, as root.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub fn scontrol(&self, args: &[&str]) -> Res<Output> {
+        self.run(User::Root, "scontrol", args, "")
+    }
+
+    /// `scancel`.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn scancel(&self, user: User, job: u32) -> Res<()> {
+        let out = self.run(user, "scancel", &[&job.to_string()], "")?;
+        if out.ok() { Ok(()) } else { Err(out.text()) }
+    }
+
+    /// All records of a job: one, or those of an array's tasks.
+    ///
+    /// # Errors
+    /// Slurm does not know the job.
+    pub fn job_records(&self, job: u32) -> Res<Vec<Fields>> {
+        let out = self.scontrol(&["show", "job", &job.to_string()])?;
+        if out.ok() { Ok(show::records(&out.out)) } else { Err(out.text()) }
+    }
+
+    /// A job's fields.
+    ///
+    /// # Errors
+    /// Slurm does not know the job.
+    pub fn job(&self, job: u32) -> Res<Fields> {
+        self.job_records(job)?.into_iter().next().ok_or_else(|| format!("no record of job {job}"))
+    }
+
+    /// A job's state in Slurm's words.
+    ///
+    /// # Errors
+    /// Slurm does not know the job.
+    pub fn state(&self, job: u32) -> Res<String> {
+        Ok(field(&self.job(job)?, "JobState").to_owned())
+    }
+
+    /// A job's admin_comment.
+    ///
+    /// # Errors
+    /// Slurm does not know the job.
+    pub fn says(&self, job: u32) -> Res<String> {
+        Ok(field(&self.job(job)?, "AdminComment").to_owned())
+    }
+
+    /// Waits for a state; fails at once when the job ends in another.
+    ///
+    /// # Errors
+    /// The deadline passed or the job ended otherwise; the text has the job's record.
+    pub fn wait_job(&self, job: u32, state: &str, limit: Duration) -> Res<Fields> {
+        self.wait_job_where(job, state, limit, |fields| {
+            let now = field(fields, "JobState");
+            if now != state && FINAL.contains(&now) {
+                return Err(format!("it is {now}"));
+            }
+            Ok(now == state)
+        })
+    }
+
+    /// Waits until admin_comment holds `text`.
+    ///
+    /// # Errors
+    /// The deadline passed; the text has the job's record.
+    pub fn wait_says(&self, job: u32, text: &str, limit: Duration) -> Res<Fields> {
+        self.wait_job_where(job, text, limit, |fields| Ok(field(fields, "AdminComment").contains(text)))
+    }
+
+    /// Waits until the job's record is as wanted. Restarts of slurmctld meanwhile are no failure.
+    ///
+    /// # Errors
+    /// The deadline passed, or `wanted` failed; the text has the job's record.
+    pub fn wait_job_where(
+        &self,
+        job: u32,
+        what: &str,
+        limit: Duration,
+        mut wanted: impl FnMut(&Fields) -> Res<bool>,
+    ) -> Res<Fields> {
+        let mut last = Err("never asked".to_owned());
+        wait_until(limit, || {
+            last = self.job(job);
+            let Ok(fields) = &last else { return Ok(None) };
+            Ok(wanted(fields)?.then(|| fields.clone()))
+        })
+        .map_err(|e| {
+            let record = match &last {
+                Ok(fields) => fields.iter().map(|(k, v)| format!("  {k}={v}\n")).collect(),
+                Err(e) => e.clone(),
+            };
+            format!("job {job} waiting for {what}: {e}\n{record}")
+        })
+    }
+
+    /// Waits until the state that slurmctld saved names `text` (a job's name): what it has not saved, a kill loses.
+    ///
+    /// # Errors
+    /// The deadline passed.
+    pub fn wait_saved(&self, text: &str, limit: Duration) -> Res<()> {
+        let path = self.at.file("state/job_state");
+        wait_until(limit, || {
+            let saved = std::fs::read(&path).unwrap_or_default();
+            Ok(saved.windows(text.len().max(1)).any(|w| w == text.as_bytes()).then_some(()))
+        })
+        .context(format!("slurmctld saving {text}"))
+    }
+
+    /// All nodes' fields.
+    ///
+    /// # Errors
+    /// slurmctld does not answer.
+    pub fn nodes(&self) -> Res<Vec<Fields>> {
+        let out = self.scontrol(&["show", "node"])?;
+        if out.ok() { Ok(show::records(&out.out)) } else { Err(out.text()) }
+    }
+
+    /// A node's fields.
+    ///
+    /// # Errors
+    /// slurmctld does not answer, or does not know the node.
+    pub fn node(&self, name: &str) -> Res<Fields> {
+        let out = self.scontrol(&["show", "node", name])?;
+        show::records(&out.out).into_iter().next().ok_or_else(|| out.text()).context(name)
+    }
+
+    /// Names of pool nodes that are not powered down and idle, with their states.
+    ///
+    /// # Errors
+    /// slurmctld does not answer.
+    pub fn awake(&self) -> Res<Vec<(String, String)>> {
+        Ok(self
+            .nodes()?
+            .iter()
+            .map(|n| (field(n, "NodeName").to_owned(), field(n, "State").to_owned()))
+            .filter(|(_, s)| s.contains("CLOUD"))
+            .filter(|(_, s)| s.trim_end_matches('*') != "IDLE+CLOUD+POWERED_DOWN")
+            .collect())
+    }
+
+    /// Waits until every pool node is `IDLE+CLOUD+POWERED_DOWN` and no instance lives.
+    ///
+    /// # Errors
+    /// The deadline passed; the text says what is left.
+    pub fn wait_quiet(&self, limit: Duration) -> Res<()> {
+        let mut left = String::new();
+        wait_until(limit, || {
+            let awake = self.awake()?;
+            let living = self.sim.as_ref().map_or(Ok(Vec::new()), |s| s.living())?;
+            left = format!("nodes {awake:?}, instances {living:?}");
+            Ok((awake.is_empty() && living.is_empty()).then_some(()))
+        })
+        .map_err(|e| format!("all nodes powered down and no instance left: {e}; left: {left}"))
+    }
+}

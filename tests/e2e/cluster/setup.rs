@@ -1,0 +1,211 @@
+//! The directory, the ports and the configuration of a cluster, before anything runs.
+
+use super::{Cluster, write};
+use crate::files::{self, FIXED_PORTS, Layout, which};
+use crate::proc::run;
+use crate::spec::{ClusterSpec, Network};
+use crate::{Context, Res};
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Ports are taken in slots of this many, each guarded by a lock file, so that clusters side by side never meet.
+const SLOT: u16 = 200;
+const FIRST_PORT: u16 = 20_000;
+const SLOTS: u16 = 55;
+
+/// The bridge that the simulator's namespaces hang on.
+#[derive(Debug)]
+pub struct Bridge {
+    /// Interface name.
+    pub name: String,
+    /// This side's address.
+    pub address: String,
+}
+
+impl Bridge {
+    fn make(slot: u16) -> Res<Self> {
+        let bridge = Self { name: format!("bst{slot}"), address: format!("10.213.{}.1", slot % 250) };
+        let _ = ip(&["link", "del", &bridge.name]);
+        ip(&["link", "add", &bridge.name, "type", "bridge"])?;
+        ip(&["addr", "add", &format!("{}/24", bridge.address), "dev", &bridge.name])?;
+        ip(&["link", "set", &bridge.name, "up"])?;
+        Ok(bridge)
+    }
+
+    /// Takes it away again.
+    pub fn remove(&mut self) {
+        let _ = ip(&["link", "del", &self.name]);
+    }
+}
+
+fn ip(args: &[&str]) -> Res<()> {
+    let out = run(Command::new(which("ip")).args(args), "", Duration::from_secs(10))?;
+    if out.ok() { Ok(()) } else { Err(format!("ip {}: {}", args.join(" "), out.text().trim())) }
+}
+
+fn account(name: &str) -> Option<(u32, u32)> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    text.lines().find_map(|line| {
+        let mut f = line.split(':');
+        (f.next()? == name).then_some(())?;
+        let (_, uid, gid) = (f.next()?, f.next()?, f.next()?);
+        Some((uid.parse().ok()?, gid.parse().ok()?))
+    })
+}
+
+/// `count` contiguous free ports, ours for as long as the returned files are held.
+fn ports(count: usize) -> Res<(u16, Vec<File>)> {
+    let slots = u16::try_from(count.div_ceil(usize::from(SLOT))).context("ports")?;
+    let lock = |slot: u16| {
+        let path = format!("/tmp/burst-e2e-ports-{slot}.lock");
+        let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+        file.try_lock().ok().map(|()| file)
+    };
+    for first in 0..=SLOTS.saturating_sub(slots) {
+        let held: Vec<File> = (first..first + slots).map_while(lock).collect();
+        let base = FIRST_PORT + first * SLOT;
+        let last = base + slots * SLOT;
+        if held.len() == usize::from(slots)
+            && (base..last).all(|p| TcpListener::bind((Ipv4Addr::LOCALHOST, p)).is_ok())
+        {
+            return Ok((base, held));
+        }
+    }
+    Err(format!("no {count} free ports in a row between {FIRST_PORT} and {}", FIRST_PORT + SLOTS * SLOT))
+}
+
+fn slurm_plugin_dir() -> Res<PathBuf> {
+    let mut candidates = vec![PathBuf::from("/usr/lib64/slurm"), "/usr/lib/slurm".into(), "/usr/lib/slurm-wlm".into()];
+    if let Ok(dirs) = std::fs::read_dir("/usr/lib") {
+        candidates.extend(dirs.flatten().map(|d| d.path().join("slurm-wlm")));
+    }
+    candidates
+        .into_iter()
+        .find(|d| d.join("auth_munge.so").exists())
+        .ok_or_else(|| "Slurm's plugins (auth_munge.so) are nowhere under /usr/lib; install slurmctld and slurmd".into())
+}
+
+/// Directory, configuration and programs of a cluster.
+pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
+    for program in ["munged", "slurmctld", "slurmd", "scontrol", "sbatch", "setpriv"] {
+        if !which(program).exists() {
+            return Err(format!("{program} is not installed; run `make deps` as root"));
+        }
+    }
+    let (user, (uid, gid)) = ["slurm", "nobody"]
+        .iter()
+        .find_map(|n| account(n).map(|ids| (*n, ids)))
+        .ok_or("there is neither a user slurm nor a user nobody")?;
+    let dir = tempfile::Builder::new().prefix("burst-").tempdir_in("/tmp").context("temporary directory")?;
+    let host = run(&mut Command::new(which("hostname")), "", Duration::from_secs(5))?.out;
+    let host = host.trim().split('.').next().unwrap_or("localhost").to_owned();
+    let (port, held) = ports(usize::from(FIXED_PORTS) + spec.names())?;
+    let bridge = match spec.network {
+        Network::Netns => Some(Bridge::make((port - FIRST_PORT) / SLOT)?),
+        Network::Shared => None,
+    };
+    let at = Layout {
+        dir: dir.path().to_owned(),
+        port,
+        host,
+        slurm_plugins: slurm_plugin_dir()?,
+        user: user.into(),
+        address: bridge.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |b| b.address.clone()),
+    };
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).context(path.display());
+    let own = |path: &Path| std::os::unix::fs::chown(path, Some(uid), Some(gid)).context(path.display());
+    mode(&at.dir, 0o755)?;
+    for sub in ["etc", "log", "run", "state", "spool", "munge", "plugins", "bin", "burst", "work", "sim", "evidence"] {
+        let path = at.file(sub);
+        std::fs::create_dir(&path).context(path.display())?;
+        mode(&path, if sub == "burst" { 0o700 } else { 0o755 })?;
+    }
+    for sub in ["state", "burst", "log", "run"] {
+        own(&at.file(sub))?;
+    }
+    mode(&at.file("work"), 0o777)?;
+    let mut key = vec![0_u8; 128];
+    std::io::Read::read_exact(&mut File::open("/dev/urandom").context("/dev/urandom")?, &mut key).context("/dev/urandom")?;
+    std::fs::write(at.file("munge/key"), key).context("munge key")?;
+    mode(&at.file("munge/key"), 0o400)?;
+    let mut cluster = Cluster {
+        spec,
+        at,
+        sim: None,
+        munged: None,
+        slurmctld: None,
+        slurmd: None,
+        bridge,
+        stopped: false,
+        _ports: held,
+        dir: Some(dir),
+    };
+    cluster.configure()?;
+    Ok(cluster)
+}
+
+impl Cluster {
+    fn configure(&mut self) -> Res<()> {
+        let (at, spec) = (&self.at, &self.spec);
+        let copy = |from: &str, to: &str| -> Res<bool> {
+            let source = spec.bin_dir.join(from);
+            if !source.exists() {
+                return Ok(false);
+            }
+            std::fs::copy(&source, at.file(to)).context(source.display())?;
+            Ok(true)
+        };
+        let need = |found: bool, what: &str| {
+            if found {
+                Ok(())
+            } else {
+                Err(format!("{what} is not in {}; run `make build` or set BURST_BIN_DIR", spec.bin_dir.display()))
+            }
+        };
+        if spec.plugin {
+            need(copy("libjob_submit_burst.so", "plugins/job_submit_burst.so")?, "libjob_submit_burst.so")?;
+        }
+        let spank = spec.plugin && copy("libspank_burst.so", "plugins/spank_burst.so")?;
+        for program in ["burst-node", "burst-ec2sim", "burstctl"] {
+            let found = copy(program, &format!("bin/{program}"))?;
+            if spec.sim {
+                need(found, program)?;
+            }
+        }
+        let power = spec.plugin && copy("burst-power", "bin/burst-power")?;
+        for name in ["burst-resume", "burst-suspend"] {
+            let target = if power { at.file("bin/burst-power") } else { PathBuf::from("/bin/true") };
+            symlink(target, at.file("bin").join(name)).context(name)?;
+        }
+        write(&at.file("etc/prices.json"), files::PRICES)?;
+        write(&at.file("etc/burst-node.json"), &files::node_json(at))?;
+        write(&at.burst_toml(), &files::burst_toml(at, spec))?;
+        let so = at.file("plugins/spank_burst.so");
+        let line = if spank { format!("optional {}\n", so.display()) } else { String::new() };
+        write(&at.file("etc/plugstack.conf"), &line)?;
+        write(&at.slurm_conf(), &files::slurm_conf(at, spec, &self.pool_lines(), spec.plugin))
+    }
+
+    /// Node and partition lines of the pools: those of `burstctl slurm-conf` where it can say them.
+    fn pool_lines(&self) -> String {
+        let own = files::pool_lines(&self.at, &self.spec);
+        if !self.spec.plugin || !self.at.file("bin/burstctl").exists() {
+            return own;
+        }
+        let mut command = self.command(&self.at.file("bin/burstctl"), super::User::Root);
+        command.arg("slurm-conf").envs(self.aws_env());
+        let Ok(out) = run(&mut command, "", Duration::from_secs(10)) else { return own };
+        let lines: Vec<&str> = out
+            .out
+            .lines()
+            .filter(|l| ["NodeName=", "PartitionName=", "NodeSet="].iter().any(|k| l.starts_with(k)))
+            .collect();
+        let complete = lines.iter().any(|l| l.starts_with("PartitionName=efa"))
+            && lines.iter().filter(|l| l.starts_with("NodeName=")).count() >= self.spec.blocks.len();
+        if out.ok() && complete { lines.join("\n") + "\n" } else { own }
+    }
+}

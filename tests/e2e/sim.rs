@@ -1,0 +1,145 @@
+//! The EC2 simulator as the harness starts and asks it.
+
+use crate::files::Layout;
+use crate::proc::{Proc, wait_until};
+use crate::spec::{ClusterSpec, Network};
+use crate::{Context, Res};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A running simulator.
+#[derive(Debug)]
+pub struct Sim {
+    proc: Option<Proc>,
+    url: String,
+    audit: PathBuf,
+}
+
+impl Sim {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// It ended or did not answer.
+    pub fn start(spec: &ClusterSpec, at: &Layout, env: Vec<(String, String)>) -> Res<Self> {
+        let conf = at.file("etc/sim.toml");
+        std::fs::write(&conf, config(spec, at)).context(conf.display())?;
+        let mut command = Command::new(at.file("bin/burst-ec2sim"));
+        command.env_clear().envs(env).arg("--config").arg(&conf).current_dir(at.file("sim"));
+        let proc = Proc::spawn("burst-ec2sim", &at.file("log/sim.log"), &mut command)?;
+        let mut sim = Self {
+            proc: Some(proc),
+            url: format!("http://127.0.0.1:{}", at.sim_port()),
+            audit: at.file("sim/audit.jsonl"),
+        };
+        wait_until(Duration::from_secs(10), || {
+            if !sim.proc.as_mut().is_some_and(Proc::alive) {
+                return Err("burst-ec2sim ended".into());
+            }
+            Ok(sim.state().is_ok().then_some(()))
+        })
+        .context("burst-ec2sim answering")?;
+        Ok(sim)
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.audit.clone()
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Everything it knows.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn state(&self) -> Res<Value> {
+        self.admin("GET", "state", None)
+    }
+
+    /// Ids of instances that are neither terminated nor on the way there.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn living(&self) -> Res<Vec<String>> {
+        let state = self.state()?;
+        let all = state.get("instances").and_then(Value::as_array).cloned().unwrap_or_default();
+        Ok(all
+            .iter()
+            .filter(|i| matches!(text(i, "state"), "pending" | "running" | "stopping" | "shutting-down"))
+            .map(|i| text(i, "instance_id").to_owned())
+            .collect())
+    }
+
+    /// Replaces the capacity rules.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses them.
+    pub fn capacity(&self, rules: &Value) -> Res<()> {
+        self.admin("POST", "capacity", Some(rules)).map(|_| ())
+    }
+
+    /// Adds a fault rule.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses the rule.
+    pub fn fault(&self, rule: &Value) -> Res<()> {
+        self.admin("POST", "fault", Some(rule)).map(|_| ())
+    }
+
+    /// One administrator's request.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub fn admin(&self, method: &str, what: &str, body: Option<&Value>) -> Res<Value> {
+        let url = format!("{}/_sim/{what}", self.url);
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(10)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let answer = match (method, body) {
+            ("GET", _) => agent.get(&url).call(),
+            (_, body) => agent.post(&url).send(body.map(ToString::to_string).unwrap_or_default()),
+        };
+        let mut answer = answer.context(&url)?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string().context(&url)?;
+        if status >= 300 {
+            return Err(format!("{url}: {status} {text}"));
+        }
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).context(&url)
+    }
+
+    /// Ends it and its instances.
+    pub fn stop(&mut self) {
+        if let Some(mut p) = self.proc.take() {
+            p.stop(Duration::from_secs(10));
+        }
+    }
+
+    /// Lets it go on after the harness.
+    pub fn leave(&mut self) {
+        self.proc = None;
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn config(spec: &ClusterSpec, at: &Layout) -> String {
+    let network = if spec.network == Network::Netns { "netns" } else { "shared" };
+    let mut text = format!("listen = \"127.0.0.1:{}\"\nnetwork = \"{network}\"\n", at.sim_port());
+    text.push_str(&spec.sim_toml);
+    text
+}

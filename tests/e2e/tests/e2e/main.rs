@@ -1,0 +1,4 @@
+//! Whole clusters, end to end.
+#![forbid(unsafe_code)]
+
+mod plain;
