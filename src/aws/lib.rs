@@ -1,7 +1,8 @@
 //! EC2 through the AWS SDK: the only crate that names `aws_*`.
 //!
 //! [`Ec2`] implements [`burst_cloud::Cloud`]. It spawns no process and installs no signal handler, because it runs
-//! inside slurmctld; it needs a tokio runtime with time and I/O enabled around its futures and nothing else.
+//! inside slurmctld; it needs a tokio runtime with time and I/O enabled around its futures and nothing else. Its
+//! pooled connections live on the runtime that first used them: use one [`Ec2`] (and its clones) from one runtime.
 //! CreateFleet is sent once and never again from here: whether to replay it is the journal's decision.
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod instances;
 pub mod layout;
 mod settings;
 mod template;
+mod whole;
 
 pub use settings::{Settings, Timeouts};
 pub use template::template_name;

@@ -1,5 +1,5 @@
 //! Settings, and the two SDK clients made of them.
-use crate::error;
+use crate::{error, whole::Whole};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ec2::{
     Client,
@@ -142,10 +142,12 @@ pub(crate) async fn clients(
         loader = loader.endpoint_url(url);
     }
     let shared = loader.load().await;
-    let client = aws_sdk_ec2::config::Builder::from(&shared).retry_classifier(NotEc2).build();
+    let client =
+        aws_sdk_ec2::config::Builder::from(&shared).retry_classifier(NotEc2).interceptor(Whole).build();
     let launcher = aws_sdk_ec2::config::Builder::from(&shared)
         .retry_config(RetryConfig::disabled())
         .timeout_config(t.of_launch())
+        .interceptor(Whole)
         .build();
     Ok((Client::from_conf(client), Client::from_conf(launcher)))
 }

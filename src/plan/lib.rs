@@ -96,3 +96,9 @@ impl Market {
         }
     }
 }
+
+/// Whether two words are alike but for one letter: for "did you mean".
+#[must_use]
+pub fn near(a: &str, b: &str) -> bool {
+    plan::read::near(a, b)
+}

@@ -1,7 +1,15 @@
 //! Plan × geometry × pool × limits = a ladder of rungs, or a refusal.
-use crate::{config::Config, prices::Prices, types::TypeBook};
+use crate::{
+    config::{Config, Pool},
+    prices::Prices,
+    types::TypeBook,
+};
 use burst_plan::{Else, Geometry, Market, MicroUsd, Request, Seconds};
 use serde::{Deserialize, Serialize};
+
+mod ladder;
+#[cfg(test)]
+mod tests;
 
 /// One candidate launch: a homogeneous gang in one zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,19 +80,57 @@ pub struct Site<'a> {
     pub kill_margin: Seconds,
 }
 
-/// Which pool manages a job, if any: by `--burst=POOL`, `--burst` alone with a pool's partition or a single pool, any other
-/// burst option, or the partition. `Err`: options that contradict each other (pool unknown, partition list mixing).
+/// Which pool manages a job, if any: by `--burst=POOL`, by any other burst option where the partition is a pool's or there
+/// is only one pool, or by the partition.
 ///
 /// # Errors
 /// A refusal with what to write instead.
-pub fn pool_for<'a>(config: &'a Config, request: &Request, has_burst_option: bool, partition: &str) -> Result<Option<&'a crate::config::Pool>, Refusal> {
-    let _ = (config, request, has_burst_option, partition);
-    Ok(None)
+pub fn pool_for<'a>(
+    config: &'a Config,
+    request: &Request,
+    has_burst_option: bool,
+    partition: &str,
+) -> Result<Option<&'a Pool>, Refusal> {
+    let parts: Vec<&str> = partition.split(',').filter(|p| !p.is_empty()).collect();
+    let by_partition = parts.iter().find_map(|p| config.pool_of_partition(p));
+    if parts.len() > 1 && (by_partition.is_some() || has_burst_option) {
+        let text = format!(
+            "partition lists that name a burst pool are not supported yet (you asked for {partition}); name one partition"
+        );
+        return Err(Refusal(text));
+    }
+    // The advisor says that the job should stay: outside of a pool it does, whatever else was asked for.
+    if request.should_burst == Some(false) && by_partition.is_none() {
+        return Ok(None);
+    }
+    let names = || config.pools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(name) = &request.pool {
+        let Some(pool) = config.pools.get(name) else {
+            return Err(Refusal(format!("there is no pool `{name}`; pools here are {}", names())));
+        };
+        return match by_partition {
+            Some(other) if other.name != pool.name => Err(Refusal(format!(
+                "--burst={name} and partition {partition} contradict each other: that partition is pool {}'s; leave one out",
+                other.name
+            ))),
+            _ => Ok(Some(pool)),
+        };
+    }
+    if by_partition.is_some() || !has_burst_option {
+        return Ok(by_partition);
+    }
+    let mut pools = config.pools.values();
+    match (pools.next(), pools.next()) {
+        (Some(only), None) => Ok(Some(only)),
+        _ => Err(Refusal(format!("which pool? write --burst=POOL with one of {}", names()))),
+    }
 }
 
-/// Decides on a job of `pool`. Pure; called in job_submit (so: no allocation beyond the ladder), by burstctl and by the engine.
+/// Decides on a job of `pool`. Pure; called in job_submit, by burstctl and by the engine.
 #[must_use]
-pub fn admit(site: Site<'_>, pool: &crate::config::Pool, request: &Request, geometry: &Geometry) -> Verdict {
-    let _ = (site, pool, request, geometry);
-    Verdict::Local(Vec::new())
+pub fn admit(site: Site<'_>, pool: &Pool, request: &Request, geometry: &Geometry) -> Verdict {
+    match ladder::admission(site, pool, request, geometry) {
+        Ok(a) => Verdict::Launch(Box::new(a)),
+        Err(text) => Verdict::Refuse(Refusal(text)),
+    }
 }

@@ -3,6 +3,11 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+mod check;
+mod read;
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// Default place of the configuration; `SLURM_BURST_CONF` overrides it.
 pub const DEFAULT_PATH: &str = "/etc/slurm/burst.toml";
 
@@ -174,16 +179,20 @@ impl Config {
     /// # Errors
     /// Everything wrong with the text, in the order of the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, Vec<ConfigError>> {
-        let _ = text;
-        Err(vec![ConfigError { file: file.into(), line: 0, key: String::new(), text: String::new() }])
+        check::config(text, file)
     }
 
-    /// Best effort on a broken file: the partitions named by `[pool.*] partition`, so that their jobs are refused
-    /// rather than scheduled onto nodes that do not exist.
+    /// Best effort on a broken file: the partitions named by `partition = "…"`, so that their jobs are refused rather
+    /// than scheduled onto nodes that do not exist.
     #[must_use]
     pub fn partitions_of_broken(text: &str) -> Vec<String> {
-        let _ = text;
-        Vec::new()
+        let value = |l: &str| {
+            let rest = l.trim().strip_prefix("partition")?.trim_start().strip_prefix('=')?;
+            let name = rest.trim().trim_start_matches(['"', '\'']);
+            let end = name.find(['"', '\'', '#', ' ']).unwrap_or(name.len());
+            name.get(..end).filter(|n| !n.is_empty()).map(str::to_owned)
+        };
+        text.lines().take(10_000).filter_map(value).collect()
     }
 
     /// The pool of a partition.

@@ -14,19 +14,69 @@ pub struct Prices {
     pub source: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    source: String,
+    regions: BTreeMap<String, Region>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Region {
+    #[serde(default)]
+    ebs_gib_month: Option<String>,
+    types: BTreeMap<String, BTreeMap<String, String>>,
+}
+
 impl Prices {
-    /// Reads the JSON price file (`{"source":"…","regions":{"us-east-2":{"ebs_gib_month":"0.08","types":{"hpc7a.96xlarge":{"on-demand":"7.20"}}}}}`).
+    /// Reads the JSON price file
+    /// (`{"source":"…","regions":{"us-east-2":{"ebs_gib_month":"0.08","types":{"hpc7a.96xlarge":{"on-demand":"7.20"}}}}}`).
+    /// Amounts are texts, so that they arrive as they were written.
     ///
     /// # Errors
     /// What is wrong, with its path.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let _ = text;
-        Ok(Self::default())
+        let file: File = serde_json::from_str(text).map_err(|e| format!("prices: {e}"))?;
+        let mut out = Self { source: file.source, ..Self::default() };
+        for (region, r) in file.regions {
+            if let Some(price) = &r.ebs_gib_month {
+                let price = MicroUsd::parse(price).map_err(|e| format!("regions.{region}.ebs_gib_month: {e}"))?;
+                out.ebs_gib_month.insert(region.clone(), price);
+            }
+            let types = out.instance.entry(region.clone()).or_default();
+            for (kind, markets) in r.types {
+                for (market, price) in markets {
+                    let path = format!("regions.{region}.types.{kind}.{market}");
+                    if market != "on-demand" && market != "spot" {
+                        return Err(format!("{path}: a market is on-demand or spot"));
+                    }
+                    let price = MicroUsd::parse(&price).map_err(|e| format!("{path}: {e}"))?;
+                    types.entry(kind.clone()).or_default().insert(market, price);
+                }
+            }
+        }
+        Ok(out)
     }
+
     /// Price of one instance-hour; None where unknown.
     #[must_use]
     pub fn hourly(&self, region: &str, instance_type: &str, market: Market) -> Option<MicroUsd> {
-        let _ = (region, instance_type, market);
-        None
+        self.instance.get(region)?.get(instance_type)?.get(market.word()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_explains() {
+        let text = r#"{"source":"synthetic","regions":{"us-east-2":{"types":{"hpc7a.96xlarge":{"on-demand":"7.20"}}}}}"#;
+        let p = Prices::parse(text).expect("reads");
+        assert_eq!(p.hourly("us-east-2", "hpc7a.96xlarge", Market::OnDemand), Some(MicroUsd(7_200_000)));
+        assert_eq!(p.hourly("us-east-2", "hpc7a.96xlarge", Market::Spot), None);
+        let e = Prices::parse(&text.replace("7.20", "-1")).expect_err("negative");
+        assert!(e.contains("regions.us-east-2.types.hpc7a.96xlarge.on-demand"), "{e}");
     }
 }

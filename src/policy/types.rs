@@ -40,15 +40,69 @@ pub struct TypeFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TypeBook(pub BTreeMap<String, TypeFacts>);
 
+/// One line a type; see the file's first line.
+const BUILTIN: &str = include_str!("types.tsv");
+
+fn line(text: &str) -> Option<TypeFacts> {
+    let mut f = text.split_whitespace();
+    let name = f.next()?.to_owned();
+    let mut number = || f.next()?.parse::<u64>().ok();
+    let (vcpus, cores, memory_mib, gpus, efa) = (number()?, number()?, number()?, number()?, number()?);
+    let small = |n: u64| u32::try_from(n).ok();
+    let (markets, cards) = (f.next()?, f.next()?);
+    let card = |c: &str| {
+        let (index, rest) = c.split_once(':')?;
+        let interfaces = rest.trim_end_matches('e').parse().ok()?;
+        Some(Card { index: index.parse().ok()?, interfaces, efa: rest.ends_with('e') })
+    };
+    Some(TypeFacts {
+        name,
+        vcpus: small(vcpus)?,
+        cores: small(cores)?,
+        memory_mib,
+        gpus: small(gpus)?,
+        efa_max: small(efa)?,
+        cards: cards.split('|').map(card).collect::<Option<_>>()?,
+        on_demand: markets.contains('o'),
+        spot: markets.contains('s'),
+    })
+}
+
 impl TypeBook {
-    /// The EFA types the crate was made with (source: EC2 DescribeInstanceTypes).
+    /// The EFA types the crate was made with, and a few without EFA (source: EC2 DescribeInstanceTypes).
     #[must_use]
     pub fn builtin() -> Self {
-        Self::default()
+        let rows = BUILTIN.lines().filter(|l| !l.starts_with('#')).filter_map(line);
+        Self(rows.map(|t| (t.name.clone(), t)).collect())
     }
+
     /// Facts of a type.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TypeFacts> {
         self.0.get(name)
+    }
+
+    /// Known sizes of the same family, for a name that does not exist (`hpc7a.2xlarge`).
+    #[must_use]
+    pub fn family(&self, name: &str) -> Vec<&str> {
+        let family = name.split('.').next().unwrap_or("");
+        self.0.keys().map(String::as_str).filter(|k| k.split('.').next() == Some(family)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_line_reads_and_traps_are_known() {
+        let book = TypeBook::builtin();
+        assert_eq!(book.0.len(), BUILTIN.lines().filter(|l| !l.starts_with('#')).count());
+        let p6 = book.get("p6-b300.48xlarge").expect("known");
+        assert!(!p6.cards[0].efa && p6.cards[1].efa, "card 0 has no EFA");
+        let hpc = book.get("hpc7a.96xlarge").expect("known");
+        assert_eq!((hpc.cores, hpc.efa_max, hpc.spot), (192, 2, false));
+        assert_eq!(book.get("m5.xlarge").expect("known").efa_max, 0);
+        assert!(book.get("hpc7a.2xlarge").is_none() && book.family("hpc7a.2xlarge").len() == 4);
     }
 }

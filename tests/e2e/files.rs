@@ -202,8 +202,8 @@ market = \"on-demand\"
 placement = \"cluster\"
 efa = \"required\"
 zones = {{ {} }}
-image = \"ami-0123456789abcdef0\"
-security_groups = [\"sg-0123456789abcdef0\"]
+image = \"ami-0burst00000000001\"
+security_groups = [\"sg-0burst0000000001\"]
 boot_limit = \"1m\"
 start_limit = \"1m\"
 epilog_limit = \"1m\"
@@ -229,7 +229,7 @@ local_partition = \"cpu\"
     );
     for (i, b) in spec.blocks.iter().enumerate() {
         text.push_str(&format!(
-            "[[pool.efa.block]]\ntype = \"{}\"\nnodes = \"{}\"\ncpus = {}\nmemory_mib = {}\n",
+            "[[pool.efa.block]]\ntype = \"{}\"\nnodes = \"{}\"\ncpus = {}\nmemory = {}\n",
             b.instance_type,
             b.hostlist(),
             b.cpus,

@@ -4,7 +4,7 @@ use crate::files::Layout;
 use crate::proc::{Proc, wait_until};
 use crate::spec::{ClusterSpec, Network};
 use crate::{Context, Res};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -23,8 +23,8 @@ impl Sim {
     /// # Errors
     /// It ended or did not answer.
     pub fn start(spec: &ClusterSpec, at: &Layout, env: Vec<(String, String)>) -> Res<Self> {
-        let conf = at.file("etc/sim.toml");
-        std::fs::write(&conf, config(spec, at)).context(conf.display())?;
+        let conf = at.file("etc/sim.json");
+        std::fs::write(&conf, config(spec, at).to_string()).context(conf.display())?;
         let mut command = Command::new(at.file("bin/burst-ec2sim"));
         command.env_clear().envs(env).arg("--config").arg(&conf).current_dir(at.file("sim"));
         let proc = Proc::spawn("burst-ec2sim", &at.file("log/sim.log"), &mut command)?;
@@ -93,6 +93,14 @@ impl Sim {
         self.admin("POST", "fault", Some(rule)).map(|_| ())
     }
 
+    /// Changes knobs.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses them.
+    pub fn settings(&self, knobs: &Value) -> Res<()> {
+        self.admin("POST", "settings", Some(knobs)).map(|_| ())
+    }
+
     /// One administrator's request.
     ///
     /// # Errors
@@ -137,9 +145,37 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn config(spec: &ClusterSpec, at: &Layout) -> String {
+fn config(spec: &ClusterSpec, at: &Layout) -> Value {
     let network = if spec.network == Network::Netns { "netns" } else { "shared" };
-    let mut text = format!("listen = \"127.0.0.1:{}\"\nnetwork = \"{network}\"\n", at.sim_port());
-    text.push_str(&spec.sim_toml);
-    text
+    let mut all = json!({
+        "network": network,
+        "instance_command": [at.file("bin/burst-node")],
+        "instance_env": {"BURST_NODE_CONFIG": at.file("etc/burst-node.json")},
+    });
+    merge(&mut all, &spec.sim_settings);
+    all
+}
+
+/// Objects key by key, everything else replaced.
+pub(crate) fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_merge_and_lists_are_replaced() {
+        let mut v = json!({"a": {"b": 1, "c": [1, 2]}, "d": 4});
+        merge(&mut v, &json!({"a": {"c": [3]}, "e": 5}));
+        assert_eq!(v, json!({"a": {"b": 1, "c": [3]}, "d": 4, "e": 5}));
+    }
 }

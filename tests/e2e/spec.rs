@@ -56,8 +56,8 @@ pub struct ClusterSpec {
     pub pool_toml: String,
     /// Tables added at the end of burst.toml.
     pub burst_toml: String,
-    /// Keys added to the simulator's configuration (TOML); a key given here replaces the harness's own line.
-    pub sim_toml: String,
+    /// Merged over the simulator's configuration.
+    pub sim_settings: serde_json::Value,
     /// The pool's zones: name and subnet.
     pub zones: Vec<(String, String)>,
     /// How long starting may take.
@@ -90,7 +90,7 @@ impl ClusterSpec {
             slurm_conf: String::new(),
             pool_toml: String::new(),
             burst_toml: String::new(),
-            sim_toml: String::new(),
+            sim_settings: serde_json::json!({}),
             zones: vec![("us-east-2b".into(), "subnet-0aa11".into())],
             start_limit: Duration::from_secs(30),
             keep: false,
@@ -128,11 +128,10 @@ impl ClusterSpec {
         self
     }
 
-    /// Lines for the simulator's configuration.
+    /// Settings of the simulator.
     #[must_use]
-    pub fn simulator(mut self, lines: &str) -> Self {
-        self.sim_toml.push_str(lines);
-        self.sim_toml.push('\n');
+    pub fn simulator(mut self, settings: &serde_json::Value) -> Self {
+        crate::sim::merge(&mut self.sim_settings, settings);
         self
     }
 

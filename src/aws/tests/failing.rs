@@ -37,6 +37,16 @@ fn create_fleet_is_sent_once_whatever_happens() {
 }
 
 #[test]
+fn an_answer_that_is_cut_off_is_no_answer() {
+    let cut = "<fleetId>fleet-1</fleetId><fleetInstanceSet><item><instanceIds><item>i-1</item>";
+    let (e, sent) = launch(move |_, _| Reply::Body(200, format!("<CreateFleetResponse>{cut}")));
+    assert_eq!((e.code.as_str(), e.ambiguous, sent), ("BadAnswer", true, 1));
+    let server = Server::start(|_, _| Reply::Body(200, "<DescribeInstancesResponse><reservationSet>".into()));
+    let e = run(async { ec2(&server.url).await.owned("uuid").await }).unwrap_err();
+    assert_eq!(e.code, "BadAnswer");
+}
+
+#[test]
 fn no_answer_in_time_is_ambiguous() {
     let server = Server::start(|_, _| Reply::Silence);
     let mut t = timeouts();

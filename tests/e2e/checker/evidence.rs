@@ -16,6 +16,10 @@ pub struct Instance {
     pub id: String,
     /// The fleet that launched it.
     pub fleet: String,
+    /// Its type.
+    pub kind: String,
+    /// Its zone.
+    pub zone: String,
     /// Tags at birth.
     pub tags: BTreeMap<String, String>,
     /// When it was granted.
@@ -113,6 +117,8 @@ impl Evidence {
             let i = self.instances.entry(word("instance_id").to_owned()).or_insert_with(|| Instance {
                 id: word("instance_id").into(),
                 fleet: word("fleet_id").into(),
+                kind: word("type").into(),
+                zone: word("zone").into(),
                 tags: tags(value.get("tags")),
                 born_ms: at,
                 ended_ms: None,

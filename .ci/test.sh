@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Everything, cheap checks first; one profile, so that nothing is built twice. Ends with the e2e runner's summary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
+step "formatting"
+cargo fmt --all --check
+step "build"
+cargo build --release --workspace --all-targets --locked
+step "clippy"
+cargo clippy --release --workspace --all-targets --locked -- -D warnings
+step "unit tests"
+.ci/unit.sh
+if [ -x fuzz/run.sh ]; then
+  step "fuzzing"
+  fuzz/run.sh "${FUZZ_SECONDS:-30}"
+fi
+step "end to end"
+export BURST_AUDIT_DIR="${CARGO_TARGET_DIR:-target}/e2e-audit"
+rm -rf "$BURST_AUDIT_DIR"
+# The e2e summary comes last, also when the model check after it finds something.
+status=0
+.ci/e2e.sh >"${CARGO_TARGET_DIR:-target}/e2e.out" 2>&1 || status=$?
+grep -v '^test result' "${CARGO_TARGET_DIR:-target}/e2e.out" || true
+step "requests against AWS's service model"
+.ci/model-check.sh || status=1
+grep '^test result' "${CARGO_TARGET_DIR:-target}/e2e.out" || true
+exit "$status"

@@ -1,0 +1,314 @@
+//! From wishes to rungs: what the user may choose narrows what the pool allows, and nothing else.
+
+use super::{Admission, Rung, Site};
+use crate::{
+    config::{Block, Placement, Pool},
+    cost,
+    limits::SMALL_USE_PERCENT,
+};
+use burst_plan::{Efa, Geometry, Market, MicroUsd, Request, geometry::nodes_for, request::compare};
+
+pub(super) fn admission(site: Site<'_>, pool: &Pool, request: &Request, job: &Geometry) -> Result<Admission, String> {
+    refuse(pool, request, job)?;
+    let mut notices: Vec<String> =
+        compare(request, job).into_iter().map(|w| format!("{}: {}", w.path, w.text)).collect();
+    let blocks = blocks(site, pool, request, &mut notices)?;
+    let market = market(site, pool, request, &blocks, &mut notices)?;
+    let zones = zones(pool, request, &mut notices);
+    placement(pool, request, &mut notices);
+    let ladder = rungs(site, pool, request, job, (&blocks, market, &zones))?;
+    let worst_cost = costs(site, pool, request, job, &ladder, &mut notices)?;
+    let wait = match (request.wait, pool.wait_limit) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    let otherwise = request.otherwise.unwrap_or(pool.on_no_capacity);
+    if otherwise == burst_plan::Else::Local && pool.local_partition.is_none() {
+        return Err(format!("--burst-else=local: pool {} has no local_partition; write wait or cancel", pool.name));
+    }
+    tell(pool, job, &ladder, worst_cost, &mut notices);
+    Ok(Admission { pool: pool.name.clone(), ladder, worst_cost, otherwise, wait, notices })
+}
+
+fn refuse(pool: &Pool, request: &Request, job: &Geometry) -> Result<(), String> {
+    if job.het_offset.is_some() {
+        return Err("heterogeneous jobs are not supported in burst pools yet; submit the components as separate jobs".into());
+    }
+    if request.should_burst == Some(false) {
+        let local = pool.local_partition.as_deref().unwrap_or("a local one");
+        return Err(format!(
+            "the plan says this job should not burst (should_burst=false), but partition {} launches nodes; submit it to \
+             partition {local}, or without the plan",
+            pool.partition
+        ));
+    }
+    if job.unlimited {
+        return Err("a burst job needs a time limit, because its cost must have a bound: write --time=HH:MM:SS".into());
+    }
+    if job.min_nodes == Some(0) {
+        return Err("--nodes=0 asks for nothing; write at least 1".into());
+    }
+    Ok(())
+}
+
+/// Blocks in the order they are tried.
+fn blocks<'a>(
+    site: Site<'_>,
+    pool: &'a Pool,
+    request: &Request,
+    notices: &mut Vec<String>,
+) -> Result<Vec<(usize, &'a Block)>, String> {
+    let mut all: Vec<(usize, &Block)> = pool.blocks.iter().enumerate().collect();
+    let efa = request.efa.unwrap_or(pool.efa);
+    let own = || pool.blocks.iter().map(|b| b.instance_type.as_str()).collect::<Vec<_>>().join(", ");
+    if !request.types.is_empty() {
+        let binds = request.types_bind || pool.strict;
+        let wanted: Vec<(usize, &Block)> = request
+            .types
+            .iter()
+            .filter_map(|t| all.iter().copied().find(|(_, b)| b.instance_type == *t))
+            .filter(|(_, b)| efa != Efa::Required || b.efa_max > 0)
+            .collect();
+        match (wanted.is_empty(), binds) {
+            (true, true) => {
+                let first = request.types.first().map_or("", String::as_str);
+                let family = site.types.family(first);
+                let hint = match site.types.get(first) {
+                    Some(f) if efa == Efa::Required && f.efa_max == 0 => format!("{first} has no EFA; "),
+                    None if !family.is_empty() => format!("{first} does not exist (there are {}); ", family.join(", ")),
+                    _ => String::new(),
+                };
+                return Err(format!("{hint}pool {} has {}, the job allows {}", pool.name, own(), request.types.join(", ")));
+            }
+            (true, false) => notices.push(format!(
+                "none of the plan's types ({}) can be used in pool {}: its own order serves ({})",
+                request.types.join(", "),
+                pool.name,
+                own()
+            )),
+            (false, true) => all = wanted,
+            (false, false) => {
+                let rest: Vec<_> = all.iter().copied().filter(|(i, _)| !wanted.iter().any(|(w, _)| w == i)).collect();
+                all = wanted;
+                all.extend(rest);
+            }
+        }
+    }
+    if efa == Efa::Required {
+        all.retain(|(_, b)| b.efa_max > 0);
+        if all.is_empty() {
+            return Err(format!("EFA is required, but no type of pool {} has it ({})", pool.name, own()));
+        }
+    }
+    Ok(all)
+}
+
+fn market(
+    site: Site<'_>,
+    pool: &Pool,
+    request: &Request,
+    blocks: &[(usize, &Block)],
+    notices: &mut Vec<String>,
+) -> Result<Market, String> {
+    let Some(wanted) = request.market else { return Ok(pool.market) };
+    if wanted == Market::Mixed {
+        return Err("mixed gangs (part on-demand, part spot) are not supported yet; write on-demand or spot".into());
+    }
+    let allowed = pool.markets_allowed.contains(&wanted);
+    let sold = |b: &Block| {
+        site.types.get(&b.instance_type).is_none_or(|f| if wanted == Market::Spot { f.spot } else { f.on_demand })
+    };
+    let sold = blocks.iter().any(|(_, b)| sold(b));
+    if allowed && sold {
+        return Ok(wanted);
+    }
+    let why = match allowed {
+        true => format!("no type of pool {} is sold as {}", pool.name, wanted.word()),
+        false => format!("pool {} does not allow {}", pool.name, wanted.word()),
+    };
+    if request.market_binds {
+        let words: Vec<&str> = pool.markets_allowed.iter().map(|m| m.word()).collect();
+        return Err(format!("{why}; write --burst-market={}, or leave it out", words.join(" or ")));
+    }
+    notices.push(format!("{why}: {} serves", pool.market.word()));
+    Ok(pool.market)
+}
+
+fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Vec<&'a (String, String)> {
+    let wanted: Vec<_> = pool.zones.iter().filter(|(z, _)| request.zones.contains(z)).collect();
+    if wanted.is_empty() {
+        if !request.zones.is_empty() {
+            let text = format!("none of the plan's zones ({}) is in pool {}", request.zones.join(", "), pool.name);
+            notices.push(format!("{text}: the pool's own serve"));
+        }
+        return pool.zones.iter().collect();
+    }
+    wanted
+}
+
+fn placement(pool: &Pool, request: &Request, notices: &mut Vec<String>) {
+    let own = if pool.placement == Placement::Cluster { "cluster" } else { "none" };
+    if let Some(p) = request.placement.as_deref().filter(|p| *p != own) {
+        notices.push(format!("the plan's placement ({p}) is not the pool's: placement {own} serves"));
+    }
+}
+
+type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [&'a (String, String)]);
+
+fn rungs(
+    site: Site<'_>,
+    pool: &Pool,
+    request: &Request,
+    job: &Geometry,
+    (blocks, market, zones): Choice<'_>,
+) -> Result<Vec<Rung>, String> {
+    let efa = request.efa.unwrap_or(pool.efa);
+    let mut ladder = Vec::new();
+    let mut plain = Vec::new();
+    let mut why = Vec::new();
+    for &(index, block) in blocks {
+        let kind = &block.instance_type;
+        if site.types.get(kind).is_some_and(|f| if market == Market::Spot { !f.spot } else { !f.on_demand }) {
+            why.push(format!("{kind} is not sold as {}", market.word()));
+            continue;
+        }
+        let nodes = match nodes_for(job, block.cpus, block.memory_mib, block.gpus) {
+            Ok(n) => n,
+            Err(e) => {
+                why.push(format!("on {kind}: {e}"));
+                continue;
+            }
+        };
+        let most = pool.max_nodes.min(u32::try_from(block.names.len()).unwrap_or(u32::MAX));
+        let most = site.config.limits.max_nodes.map_or(most, |m| m.min(most));
+        if nodes > most {
+            why.push(format!("on {kind}: it needs {nodes} nodes, at most {most} are allowed"));
+            continue;
+        }
+        for (zone, subnet) in zones {
+            let rung = Rung {
+                block: index,
+                instance_type: kind.clone(),
+                zone: zone.clone(),
+                subnet: subnet.clone(),
+                market,
+                nodes,
+                efa: if efa == Efa::Off { 0 } else { block.efa_max },
+                hourly: hourly(site, pool, kind, market),
+                max_price: if market == Market::Spot { request.max_spot_price } else { None },
+            };
+            match efa == Efa::Preferred && block.efa_max == 0 {
+                true => plain.push(rung),
+                false => ladder.push(rung),
+            }
+        }
+    }
+    // Preferred: without EFA only after everything that has it.
+    ladder.append(&mut plain);
+    if ladder.is_empty() {
+        return Err(format!("the job fits nothing in pool {}: {}", pool.name, why.join("; ")));
+    }
+    Ok(ladder)
+}
+
+fn hourly(site: Site<'_>, pool: &Pool, kind: &str, market: Market) -> Option<MicroUsd> {
+    let region = &site.config.aws.region;
+    let instance = site.prices.hourly(region, kind, market)?;
+    Some(cost::node_hourly(instance, pool.root_gib, site.prices.ebs_gib_month.get(region).copied()))
+}
+
+fn costs(
+    site: Site<'_>,
+    pool: &Pool,
+    request: &Request,
+    job: &Geometry,
+    ladder: &[Rung],
+    notices: &mut Vec<String>,
+) -> Result<Option<MicroUsd>, String> {
+    let limits = [
+        ("its own limit (--burst-max-cost or the plan's)", request.max_cost),
+        ("the pool's max_cost_per_job", pool.max_cost_per_job),
+        ("the site's max_cost_per_job", site.config.limits.max_cost_per_job),
+    ];
+    let limited = limits.iter().any(|(_, l)| l.is_some()) || request.max_cost_per_hour.is_some();
+    let Some(time) = job.time_limit else {
+        if limited {
+            notices.push("its time limit is not known yet: the cost limit is checked before the launch".into());
+        }
+        return Ok(None);
+    };
+    let mut worst: Option<MicroUsd> = None;
+    let mut unknown: Option<&Rung> = None;
+    for rung in ladder {
+        let Some(hourly) = rung.hourly else {
+            unknown = unknown.or(Some(rung));
+            continue;
+        };
+        if let Some(most) = request.max_cost_per_hour
+            && hourly.times(u64::from(rung.nodes)) > most
+        {
+            let gang = hourly.times(u64::from(rung.nodes));
+            return Err(format!(
+                "{} x {} cost USD {gang} an hour, the plan allows USD {most}; ask for fewer nodes or raise \
+                 cost_constraints.max_cost_per_hour",
+                rung.nodes, rung.instance_type
+            ));
+        }
+        let bound = cost::worst(hourly, rung.nodes, time, pool, site.kill_margin);
+        worst = Some(worst.map_or(bound, |w| w.max(bound)));
+    }
+    if let Some(rung) = unknown {
+        if limited {
+            return Err(format!(
+                "a cost limit is set, but no price of {} ({}) in {} is known; an administrator adds it to the price file",
+                rung.instance_type,
+                rung.market.word(),
+                site.config.aws.region
+            ));
+        }
+        return Ok(None);
+    }
+    for (whose, limit) in limits {
+        if let (Some(limit), Some(worst)) = (limit, worst)
+            && worst > limit
+        {
+            return Err(format!(
+                "it can cost up to USD {worst} (time limit {time}, two attempts, boot and epilog included), over {whose} of \
+                 USD {limit}; ask for less time or fewer nodes"
+            ));
+        }
+    }
+    Ok(worst)
+}
+
+fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, notices: &mut Vec<String>) {
+    let Some(first) = ladder.first() else { return };
+    let efa = if first.efa > 0 { ", EFA" } else { "" };
+    let more = match ladder.len() {
+        1 => String::new(),
+        n => format!(" (or one of {} other places)", n - 1),
+    };
+    let cost = worst.map_or_else(
+        || "the most it can cost is not known (no price)".to_owned(),
+        |w| format!("the most it can cost is USD {w}"),
+    );
+    notices.insert(
+        0,
+        format!(
+            "{} x {} ({}, {}{efa}){more} will be launched for this job; {cost}; it is held until all nodes are up",
+            first.nodes,
+            first.instance_type,
+            first.market.word(),
+            first.zone
+        ),
+    );
+    let Some(block) = pool.blocks.get(first.block) else { return };
+    let has = u64::from(block.cpus) * u64::from(first.nodes);
+    let tasks = u64::from(job.ntasks.unwrap_or(first.nodes)).max(u64::from(first.nodes));
+    let uses = tasks * u64::from(job.cpus_per_task.unwrap_or(1));
+    if !job.exclusive && uses * 100 < has * SMALL_USE_PERCENT && job.tres_per_node.is_none() {
+        notices.push(format!(
+            "the job uses {uses} of the {has} CPUs it pays for; fewer nodes, more tasks or a smaller type would be cheaper"
+        ));
+    }
+}

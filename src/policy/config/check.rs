@@ -1,0 +1,352 @@
+//! From burst.toml's text to a configuration that cannot be wrong.
+
+use super::{
+    Aws, Block, Cluster, Config, ConfigError, Limits, Placement, Pool,
+    read::{Notes, Table},
+};
+use crate::types::TypeBook;
+use burst_plan::{Efa, Else, Market, Seconds, hostlist, plan::PLAN_BYTES};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+/// Default port of the controller's listener.
+const PORT: u16 = 6826;
+
+pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>> {
+    let notes = Notes { text, file, errors: RefCell::default() };
+    let root = match toml::de::DeTable::parse(text) {
+        Ok(r) => r,
+        Err(e) => {
+            let offset = e.span().map_or(0, |s| s.start);
+            notes.error(offset, "burst.toml", format!("not TOML: {}", e.message()));
+            return Err(notes.errors.into_inner());
+        }
+    };
+    let root = Table::new(Some(root.get_ref()), String::new(), 0, &notes);
+    let book = TypeBook::builtin();
+    let config = Config {
+        cluster: cluster(&root.table("cluster")),
+        aws: aws(&root.table("aws")),
+        pools: pools(&root, &book),
+        price_file: {
+            let t = root.table("prices");
+            let f = t.text("file").map(PathBuf::from);
+            t.finish();
+            f
+        },
+        limits: limits(&root.table("limits")),
+    };
+    root.finish();
+    across(&config, &root);
+    let mut errors = notes.errors.into_inner();
+    if errors.is_empty() {
+        return Ok(config);
+    }
+    errors.sort_by_key(|e| e.line);
+    Err(errors)
+}
+
+fn cluster(t: &Table<'_, '_>) -> Cluster {
+    let listen = t.text("listen").and_then(|l| {
+        let parsed = l.parse::<SocketAddr>();
+        parsed.map_err(|_| t.error("listen", format!("`{l}` is not an address: write \"10.0.0.5:6826\""))).ok()
+    });
+    let advertise = t.texts("advertise");
+    for url in &advertise {
+        if !url.starts_with("http://") {
+            t.error("advertise", format!("`{url}` is not a URL nodes can use: write \"http://10.0.0.5:6826\""));
+        }
+    }
+    let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)));
+    if advertise.is_empty() && listen.ip().is_unspecified() {
+        t.error("listen", "nodes need an address they can reach: write listen = \"10.0.0.5:6826\", or advertise");
+    }
+    let cluster = Cluster {
+        name: t.text("name").unwrap_or_default(),
+        state_dir: t.text("state_dir").map(PathBuf::from),
+        listen,
+        advertise,
+        operators: t.texts("operators"),
+    };
+    if cluster.state_dir.as_ref().is_some_and(|d| !d.is_absolute()) {
+        t.error("state_dir", "must be an absolute path");
+    }
+    t.finish();
+    cluster
+}
+
+fn aws(t: &Table<'_, '_>) -> Aws {
+    let region = t.text("region").unwrap_or_else(|| {
+        t.error("region", "missing: write region = \"us-east-2\"");
+        String::new()
+    });
+    let mut tags = BTreeMap::new();
+    for (key, value) in t.pairs("tags") {
+        if key.starts_with("slurm-burst:") || key.starts_with("aws:") || key == "Name" {
+            t.error("tags", format!("the tag {key} is not the site's to set: take another name"));
+        } else if key.len() > 128 || value.len() > 256 {
+            t.error("tags", format!("the tag {key} is too long: EC2 takes 128 characters for keys, 256 for values"));
+        }
+        tags.insert(key, value);
+    }
+    if tags.len() > 40 {
+        t.error("tags", "more than 40: EC2 takes 50, ten are ours");
+    }
+    let aws = Aws { region, profile: t.text("profile"), endpoint_url: t.text("endpoint_url"), tags };
+    t.finish();
+    aws
+}
+
+fn limits(t: &Table<'_, '_>) -> Limits {
+    let size = |key, least, most, usual: usize| {
+        t.count(key, least, most).and_then(|n| usize::try_from(n).ok()).unwrap_or(usual)
+    };
+    let limits = Limits {
+        max_nodes: t.small("max_nodes", 1, 100_000),
+        max_cost_per_job: t.usd("max_cost_per_job"),
+        plan_bytes: size("plan_bytes", 1_024, 120_000, PLAN_BYTES),
+        queue: size("queue", 16, 1_000_000, 4_096),
+    };
+    t.finish();
+    limits
+}
+
+fn pools(root: &Table<'_, '_>, book: &TypeBook) -> BTreeMap<String, Pool> {
+    let all = root.table("pool");
+    let mut out = BTreeMap::new();
+    for (name, value) in all.map.into_iter().flatten() {
+        let (key, at) = (name.get_ref().to_string(), name.span().start);
+        let Some(map) = value.get_ref().as_table() else {
+            all.notes.error(at, &all.at(&key), format!("is a table: write [pool.{key}]"));
+            continue;
+        };
+        let fine = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !fine {
+            all.notes.error(at, &all.at(&key), "a pool's name has at most 64 letters, digits, - and _");
+        }
+        let t = Table::new(Some(map), all.at(&key), at, all.notes);
+        out.insert(key.clone(), pool(&t, key, book));
+    }
+    if out.is_empty() {
+        root.error("pool", "no pool: write at least one [pool.NAME]");
+    }
+    out
+}
+
+const MARKETS: [(&str, Market); 3] =
+    [("on-demand", Market::OnDemand), ("spot", Market::Spot), ("mixed", Market::Mixed)];
+
+fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
+    let market = t.word("market", &MARKETS).unwrap_or(Market::OnDemand);
+    let mut allowed = Vec::new();
+    for m in t.texts("markets_allowed") {
+        match MARKETS.iter().find(|(w, _)| *w == m) {
+            Some((_, m)) => allowed.push(*m),
+            None => t.error("markets_allowed", format!("`{m}` is not a market: write on-demand or spot")),
+        }
+    }
+    if !allowed.contains(&market) {
+        allowed.insert(0, market);
+    }
+    if allowed.contains(&Market::Mixed) {
+        t.error("market", "mixed gangs are not supported yet: write on-demand or spot");
+    }
+    let efa_words = [("required", Efa::Required), ("preferred", Efa::Preferred), ("off", Efa::Off)];
+    let efa = t.word("efa", &efa_words).unwrap_or(Efa::Preferred);
+    let blocks = blocks(t, book);
+    let time = |key, usual| t.time(key).unwrap_or(Seconds(usual));
+    let else_words = [("wait", Else::Wait), ("local", Else::Local), ("cancel", Else::Cancel)];
+    let largest = blocks.iter().map(|b| b.names.len()).max().unwrap_or(0);
+    let most = u32::try_from(largest).unwrap_or(u32::MAX).min(crate::limits::FLEET_MOST);
+    let pool = Pool {
+        partition: t.text("partition").unwrap_or_else(|| {
+            t.error("partition", "missing: write partition = \"efa\"");
+            String::new()
+        }),
+        market,
+        markets_allowed: allowed,
+        placement: t
+            .word("placement", &[("cluster", Placement::Cluster), ("none", Placement::None)])
+            .unwrap_or(Placement::Cluster),
+        efa,
+        strict: t.word("plan_types", &[("advise", false), ("strict", true)]).unwrap_or(false),
+        zones: t.pairs("zones"),
+        image: t.text("image"),
+        security_groups: t.texts("security_groups"),
+        instance_profile: t.text("instance_profile"),
+        launch_template: t.text("launch_template"),
+        root_gib: t.small("root_gib", 1, 65_536),
+        key_name: t.text("key_name"),
+        public_ip: t.flag("public_ip").unwrap_or(false),
+        boot_limit: time("boot_limit", 480),
+        start_limit: time("start_limit", 300),
+        epilog_limit: time("epilog_limit", 600),
+        orphan_limit: time("orphan_limit", 900),
+        on_no_capacity: t.word("on_no_capacity", &else_words).unwrap_or(Else::Wait),
+        wait_limit: t.time("wait_limit"),
+        retry_min: time("retry_min", 30),
+        retry_max: time("retry_max", 600),
+        local_partition: t.text("local_partition"),
+        max_nodes: t.small("max_nodes", 1, crate::limits::FLEET_MOST).unwrap_or(most),
+        max_cost_per_job: t.usd("max_cost_per_job"),
+        blocks,
+        name,
+    };
+    if t.get("linger").is_some() && t.time("linger").is_some_and(|l| l.0 > 0) {
+        t.error("linger", "keeping nodes after a job is not supported yet: write \"0s\" or leave it out");
+    }
+    check_pool(t, &pool, book);
+    t.finish();
+    pool
+}
+
+fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
+    let starts = |key: &str, value: &str, with: &str| {
+        if !value.starts_with(with) {
+            t.error(key, format!("`{value}` does not look like {with}…"));
+        }
+    };
+    if p.zones.is_empty() {
+        t.error("zones", "missing: write zones = { \"us-east-2b\" = \"subnet-0aa11\" }, in order of preference");
+    }
+    for (_, subnet) in &p.zones {
+        starts("zones", subnet, "subnet-");
+    }
+    match (&p.image, &p.launch_template) {
+        (None, None) => t.error("image", "missing: write image = \"ami-…\", or launch_template = \"lt-…\" of your own"),
+        (Some(_), Some(_)) => t.error("image", "either image or launch_template, not both: the template names the image"),
+        (Some(image), None) => {
+            starts("image", image, "ami-");
+            if p.security_groups.is_empty() {
+                t.error("security_groups", "missing: write security_groups = [\"sg-…\"], open to itself for EFA");
+            }
+        }
+        _ => {}
+    }
+    for group in &p.security_groups {
+        starts("security_groups", group, "sg-");
+    }
+    if p.on_no_capacity == Else::Local && p.local_partition.is_none() {
+        t.error("local_partition", "on_no_capacity = \"local\" needs local_partition");
+    }
+    if p.retry_max < p.retry_min {
+        t.error("retry_max", "is shorter than retry_min");
+    }
+    if p.boot_limit.0 < 1 || p.boot_limit.0 > 7_200 {
+        t.error("boot_limit", "is from 1s to 2h");
+    }
+    for b in &p.blocks {
+        let facts = book.get(&b.instance_type);
+        if p.efa == Efa::Required && b.efa_max == 0 {
+            t.error("efa", format!("required, but {} has no EFA", b.instance_type));
+        }
+        if p.market == Market::Spot && facts.is_some_and(|f| !f.spot) {
+            t.error("market", format!("{} is not sold as spot", b.instance_type));
+        }
+        if p.public_ip && facts.is_some_and(|f| f.cards.len() > 1) {
+            let why = "EC2 gives no public address to instances with several interfaces: use NAT or endpoints";
+            t.error("public_ip", format!("{}: {why}", b.instance_type));
+        }
+    }
+}
+
+fn blocks(t: &Table<'_, '_>, book: &TypeBook) -> Vec<Block> {
+    let list = t.get("block").and_then(|v| v.get_ref().as_array());
+    let mut out = Vec::new();
+    for (i, item) in list.into_iter().flat_map(|l| l.iter()).enumerate() {
+        let path = format!("{}[{i}]", t.at("block"));
+        let Some(map) = item.get_ref().as_table() else {
+            t.notes.error(item.span().start, &path, format!("is a table: write [[{}]]", t.at("block")));
+            continue;
+        };
+        let b = Table::new(Some(map), path, item.span().start, t.notes);
+        out.extend(block(&b, book));
+        b.finish();
+    }
+    if out.is_empty() {
+        t.error("block", format!("no block: write [[{}]] with type and nodes", t.at("block")));
+    }
+    out
+}
+
+fn block(b: &Table<'_, '_>, book: &TypeBook) -> Option<Block> {
+    let kind = b.text("type");
+    let nodes = b.text("nodes");
+    let (cpus, memory, gpus) =
+        (b.small("cpus", 1, 65_535), b.count("memory", 1, 1 << 40), b.small("gpus", 0, 64));
+    let (ports, node_addr) = (b.text("ports"), b.text("node_addr"));
+    let Some(kind) = kind else {
+        b.error("type", "missing: write type = \"hpc7a.96xlarge\"");
+        return None;
+    };
+    let Some(nodes) = nodes else {
+        b.error("nodes", "missing: write nodes = \"efa7-[0001-0512]\"");
+        return None;
+    };
+    let facts = book.get(&kind);
+    if facts.is_none() && (cpus.is_none() || memory.is_none()) {
+        let family = book.family(&kind);
+        let hint = match family.is_empty() {
+            true => "if EC2 has it, write cpus and memory (MiB) as well".to_owned(),
+            false => format!("known sizes are {}; if EC2 has it, write cpus and memory (MiB)", family.join(", ")),
+        };
+        b.error("type", format!("nothing is known of {kind}: {hint}"));
+        return None;
+    }
+    let names = hostlist::expand(&nodes).map_err(|e| b.error("nodes", e.to_string())).ok()?;
+    if let Some(p) = &ports {
+        let count = p.split_once('-').and_then(|(a, z)| Some(z.parse::<u32>().ok()?.checked_sub(a.parse().ok()?)? + 1));
+        if count.and_then(|c| usize::try_from(c).ok()) != Some(names.len()) {
+            b.error("ports", format!("write a range of {} ports, such as 27001-27064", names.len()));
+        }
+    }
+    Some(Block {
+        cpus: cpus.or_else(|| facts.map(|f| f.cores)).unwrap_or(1),
+        // Slurm drains a node that has less than it was told: kernel and firmware take their share.
+        memory_mib: memory.or_else(|| facts.map(|f| f.memory_mib * 95 / 100)).unwrap_or(1),
+        gpus: gpus.or_else(|| facts.map(|f| f.gpus)).unwrap_or(0),
+        efa_max: facts.map_or(0, |f| f.efa_max),
+        instance_type: kind,
+        nodes,
+        names,
+        ports,
+        node_addr,
+    })
+}
+
+/// What no pool can see alone.
+fn across(config: &Config, root: &Table<'_, '_>) {
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut partitions: BTreeMap<&str, &str> = BTreeMap::new();
+    for pool in config.pools.values() {
+        if let Some(other) = partitions.insert(&pool.partition, &pool.name) {
+            root.error("pool", format!("pools {other} and {} share partition {}", pool.name, pool.partition));
+        }
+        for name in pool.blocks.iter().flat_map(|b| &b.names) {
+            if let Some(other) = owners.insert(name, &pool.name) {
+                let text = match other == pool.name {
+                    true => format!("node {name} stands in two blocks of pool {other}"),
+                    false => format!("pools {other} and {} share node {name}", pool.name),
+                };
+                root.error("pool", text);
+                break;
+            }
+        }
+        for (zone, _) in &pool.zones {
+            if !config.aws.region.is_empty() && !zone.starts_with(&config.aws.region) {
+                root.error("pool", format!("pool {}: zone {zone} is not in region {}", pool.name, config.aws.region));
+            }
+        }
+    }
+    for pool in config.pools.values() {
+        if let Some(local) = &pool.local_partition
+            && partitions.contains_key(local.as_str())
+        {
+            root.error("pool", format!("pool {}: local_partition {local} is a pool's own", pool.name));
+        }
+    }
+}

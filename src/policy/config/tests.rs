@@ -1,0 +1,100 @@
+//! burst.toml, right and wrong.
+
+use super::*;
+use proptest::prelude::*;
+
+pub(crate) const GOOD: &str = r#"
+[cluster]
+listen = "10.0.0.5:6826"
+[aws]
+region = "us-east-2"
+tags = { team = "hpc-{account}" }
+[pool.efa]
+partition = "efa"
+efa = "required"
+zones = { "us-east-2b" = "subnet-0aa11", "us-east-2a" = "subnet-0aa12" }
+image = "ami-1"
+security_groups = ["sg-1"]
+local_partition = "cpu"
+[[pool.efa.block]]
+type = "hpc7a.96xlarge"
+nodes = "efa7-[0001-0064]"
+[[pool.efa.block]]
+type = "hpc6a.48xlarge"
+nodes = "efa6-[0001-0064]"
+[limits]
+max_cost_per_job = 2000.0
+"#;
+
+pub(crate) fn good() -> Config {
+    Config::parse(GOOD, "burst.toml").expect("good")
+}
+
+pub(crate) fn pool() -> Pool {
+    good().pools.remove("efa").expect("efa")
+}
+
+fn errors(text: &str) -> String {
+    let all = Config::parse(text, "burst.toml").expect_err("must fail");
+    all.iter().map(|e| format!("{e}\n")).collect()
+}
+
+#[test]
+fn defaults_follow_from_the_types() {
+    let p = pool();
+    assert_eq!((p.blocks[0].cpus, p.blocks[0].names.len(), p.blocks[0].efa_max), (192, 64, 2));
+    assert_eq!(p.blocks[0].memory_mib, 786_432 * 95 / 100);
+    assert_eq!(p.zones[0].0, "us-east-2b", "the order of the file is the order of preference");
+    assert_eq!((p.boot_limit, p.max_nodes), (Seconds(480), 64));
+    assert_eq!(good().limits.max_cost_per_job, Some(MicroUsd(2_000_000_000)));
+}
+
+#[test]
+fn all_errors_at_once_with_their_lines() {
+    let text = GOOD.replace("efa = \"required\"", "efa = \"maybe\"").replace("sg-1", "group").replace("listen", "lisen");
+    let e = errors(&text);
+    assert!(e.contains("burst.toml:3: cluster.lisen: unknown key; did you mean `listen`?"), "{e}");
+    assert!(e.contains("burst.toml:9: pool.efa.efa: `maybe` is not known: write required, preferred, off"), "{e}");
+    assert!(e.contains("security_groups: `group` does not look like sg-"), "{e}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    let cases = [
+        ("image = \"ami-1\"", "", "image: missing"),
+        ("region = \"us-east-2\"", "", "region: missing"),
+        ("hpc7a.96xlarge", "hpc7a.2xlarge", "known sizes are hpc7a.12xlarge"),
+        ("hpc6a.48xlarge", "m5.xlarge", "m5.xlarge has no EFA"),
+        ("efa6-[0001-0064]", "efa7-[0060-0070]", "stands in two blocks"),
+        ("efa6-[0001-0064]", "efa6-[0009-0001]", "runs backwards"),
+        ("\"us-east-2a\"", "\"eu-west-1a\"", "is not in region"),
+        ("local_partition = \"cpu\"", "local_partition = \"efa\"", "is a pool's own"),
+        ("team = ", "\"slurm-burst:job\" = ", "not the site's to set"),
+        ("efa = \"required\"", "market = \"spot\"", "is not sold as spot"),
+        ("efa = \"required\"", "market = \"mixed\"", "not supported yet"),
+        ("efa = \"required\"", "public_ip = true", "no public address"),
+        ("2000.0", "-5.0", "limits.max_cost_per_job"),
+        ("[aws]", "[aws", "not TOML"),
+    ];
+    for (from, to, want) in cases {
+        let e = errors(&GOOD.replacen(from, to, 1));
+        assert!(e.contains(want), "{from} → {to}: {e}");
+    }
+}
+
+#[test]
+fn partitions_of_a_broken_file_are_still_found() {
+    assert_eq!(Config::partitions_of_broken("[pool.efa\n partition = \"efa\" # x\npartition='b'"), ["efa", "b"]);
+}
+
+proptest! {
+    #[test]
+    fn never_panics(at in 0usize..700, b in any::<char>(), cut in 0usize..700) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        if let Some(c) = text.get_mut(at) { *c = b; }
+        text.truncate(text.len().saturating_sub(cut));
+        let text: String = text.into_iter().collect();
+        let _ = Config::parse(&text, "f");
+        let _ = Config::partitions_of_broken(&text);
+    }
+}

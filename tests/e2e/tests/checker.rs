@@ -1,0 +1,155 @@
+//! The checker, shown a right run and runs with one thing planted wrong.
+#![forbid(unsafe_code)]
+
+use burst_e2e::checker::{Evidence, Expect, check};
+use burst_e2e::proc::run;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn clean() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clean")
+}
+
+/// The clean run with one file changed.
+fn planted(file: &str, change: impl Fn(String) -> String) -> (tempfile::TempDir, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["jobs.txt", "nodes.txt", "slurmctld.log", "audit.jsonl"] {
+        let text = std::fs::read_to_string(clean().join(name)).unwrap();
+        let changed = if name == file { change(text.clone()) } else { text.clone() };
+        assert!(name != file || changed != text, "the change changes nothing");
+        std::fs::write(dir.path().join(name), changed).unwrap();
+    }
+    let found = check(&Evidence::read(dir.path()).unwrap(), &Expect::default());
+    (dir, found)
+}
+
+fn only(found: &[String], rule: &str) {
+    assert!(!found.is_empty(), "nothing was found wrong");
+    assert!(found.iter().all(|f| f.starts_with(rule)), "{found:#?}");
+}
+
+/// Lines about an instance again, as another instance of another fleet.
+fn twin(text: &str, id: &str, fleet: &str) -> String {
+    text.lines()
+        .filter(|l| l.contains("i-00000000000000001"))
+        .map(|l| l.replace("i-00000000000000001", id).replace("\"fleet-1\"", &format!("{fleet:?}")) + "\n")
+        .collect()
+}
+
+#[test]
+fn a_right_run_passes() {
+    let evidence = Evidence::read(&clean()).unwrap();
+    assert_eq!((evidence.instances.len(), evidence.fleet_calls, evidence.last_jobs().len()), (2, 1, 2));
+    assert_eq!(check(&evidence, &Expect::default()), Vec::<String>::new());
+}
+
+#[test]
+fn an_orphan_is_found() {
+    let drop_end = |t: String| {
+        let keep = |l: &&str| {
+            !(l.contains("i-00000000000000002") && (l.contains("shutting-down") || l.contains("terminated")))
+        };
+        t.lines().filter(keep).map(|l| l.to_owned() + "\n").collect()
+    };
+    let (_dir, found) = planted("audit.jsonl", drop_end);
+    assert!(found.iter().any(|f| f.starts_with("orphan: i-00000000000000002")), "{found:#?}");
+}
+
+#[test]
+fn an_instance_of_no_known_job_is_found_while_the_run_goes_on() {
+    let (dir, _) = planted("audit.jsonl", |t| {
+        let extra = twin(&t, "i-0000000000000000f", "fleet-9").replace("\"slurm-burst:job\": \"7\"", "\"slurm-burst:job\": \"99\"");
+        t + extra.lines().next().unwrap() + "\n"
+    });
+    let expect = Expect { over: false, ..Expect::default() };
+    only(&check(&Evidence::read(dir.path()).unwrap(), &expect), "orphan");
+}
+
+#[test]
+fn a_double_launch_is_found() {
+    let (_dir, found) = planted("audit.jsonl", |t| format!("{t}{}", twin(&t, "i-00000000000000003", "fleet-2")));
+    assert!(found.iter().any(|f| f.contains("attempt 1: fleets fleet-1, fleet-2")), "{found:#?}");
+    assert!(found.iter().any(|f| f.contains("3 instances at once for 2 nodes")), "{found:#?}");
+}
+
+#[test]
+fn too_many_paid_attempts_are_found() {
+    let earlier = |t: &str, n: u32| {
+        twin(t, &format!("i-0000000000000000{n}"), &format!("fleet-{n}"))
+            .replace("attempt\": \"1\"", &format!("attempt\": \"{n}\""))
+            .replace("\"at_ms\": 17954748", "\"at_ms\": 17954738")
+    };
+    let (_dir, found) = planted("audit.jsonl", |t| format!("{t}{}{}", earlier(&t, 4), earlier(&t, 5)));
+    only(&found, "double launch: job 7 gang 00c0ffee00c0ffee: 3 fleets, 2 allowed");
+}
+
+#[test]
+fn a_short_gang_is_found() {
+    let (_dir, found) = planted("audit.jsonl", |t| {
+        t.lines().filter(|l| !l.contains("i-00000000000000002")).map(|l| l.to_owned() + "\n").collect()
+    });
+    only(&found, "short gang: job 7 started on 2 nodes with 1 living instances");
+    let (_dir, found) = planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001"));
+    assert!(found.contains(&"short gang: job 7 wants 2 nodes and started on 1".to_owned()), "{found:#?}");
+    let (_dir, found) = planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001,local1"));
+    assert!(found.iter().any(|f| f.contains("on 1 of ours and 1 others")), "{found:#?}");
+}
+
+#[test]
+fn a_node_down_is_found_in_snapshots_and_in_the_log() {
+    let (_dir, found) = planted("nodes.txt", |t| t.replacen("ALLOCATED+CLOUD", "DOWN*+CLOUD", 1));
+    only(&found, "node down: efa7-0001 is DOWN*+CLOUD");
+    let (_dir, found) = planted("slurmctld.log", |t| t.replace("Nodes local1 not", "Nodes efa7-0002 not"));
+    only(&found, "node down, says slurmctld");
+}
+
+#[test]
+fn a_node_left_up_is_found() {
+    let (_dir, found) = planted("nodes.txt", |t| {
+        let at = t.rfind("State=IDLE+CLOUD+POWERED_DOWN").unwrap();
+        format!("{}State=IDLE+CLOUD ThreadsPerCore=1\n", &t[..at])
+    });
+    only(&found, "node left: efa7-0003");
+}
+
+#[test]
+fn missing_tags_are_found() {
+    let (_dir, found) = planted("audit.jsonl", |t| t.replacen("\"slurm-burst:cluster\": \"3f0c9c1e", "\"other\": \"3f0c9c1e", 1));
+    only(&found, "untagged: i-00000000000000001 of fleet fleet-1 lacks slurm-burst:cluster");
+    let (_dir, found) = planted("audit.jsonl", |t| t.replace("\"slurm-burst:user\": \"nobody\"", "\"slurm-burst:user\": \"\""));
+    only(&found, "untagged");
+}
+
+#[test]
+fn instances_that_outlive_their_job_are_found() {
+    let (_dir, found) = planted("jobs.txt", |t| t.replace("EndTime=2026-11-23T23:00:08", "EndTime=2026-11-23T22:59:00"));
+    only(&found, "after the end: 2 instances of job 7 (COMPLETED) lived");
+}
+
+#[test]
+fn a_controller_in_trouble_is_found() {
+    let (_dir, found) = planted("slurmctld.log", |t| t + "[2026-11-23T23:00:09.000] fatal: out of luck\n");
+    only(&found, "controller: ");
+}
+
+#[test]
+fn evidence_that_cannot_be_read_is_no_proof() {
+    let (_dir, found) = planted("audit.jsonl", |t| t + "{\"event\": \n");
+    only(&found, "evidence: ");
+    let (_dir, found) = planted("nodes.txt", |_| String::new());
+    only(&found, "evidence: nodes.txt has no node");
+    assert!(Evidence::read(Path::new("/nowhere")).is_err());
+}
+
+#[test]
+fn the_program_s_exit_code_is_the_verdict() {
+    let checker = |dir: &str| {
+        run(Command::new(env!("CARGO_BIN_EXE_burst-checker")).arg(dir), "", Duration::from_secs(20)).unwrap()
+    };
+    let out = checker(clean().to_str().unwrap());
+    assert_eq!((out.code, out.out.as_str()), (Some(0), "checker: 0 violations; 2 instances, 1 fleets, 2 jobs\n"));
+    let (dir, _) = planted("nodes.txt", |t| t.replacen("ALLOCATED+CLOUD", "DOWN+CLOUD", 1));
+    assert_eq!(checker(dir.path().to_str().unwrap()).code, Some(1));
+    assert_eq!(checker("/nowhere").code, Some(2));
+}
