@@ -9,7 +9,7 @@ mod raw {
 }
 
 pub use raw::{
-    BURST_INFINITE, BURST_UNSET, BURST_UNSET64, burst_conf_record_t, burst_job_record_t, burst_job_view_t,
+    BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_job_record_t, burst_job_view_t,
     burst_node_record_t, burst_partition_record_t, burst_str_t,
 };
 use std::{

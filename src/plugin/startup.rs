@@ -104,12 +104,11 @@ fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Ms
         let snapshot = shared.snapshot.load_full();
         Box::pin(async move {
             let aws = snapshot.config.as_ref().map(|c| c.aws.clone());
-            let settings = aws.map_or_else(Settings::default, |a| Settings {
-                region: a.region,
-                profile: a.profile,
-                endpoint_url: a.endpoint_url,
-                ..Settings::default()
-            });
+            let mut settings = Settings::region(aws.as_ref().map_or("", |a| a.region.as_str()));
+            if let Some(a) = aws {
+                settings.profile = a.profile;
+                settings.endpoint_url = a.endpoint_url;
+            }
             let cloud: Arc<dyn Cloud> = Arc::new(Ec2::new(settings).await?);
             Ok(cloud)
         })

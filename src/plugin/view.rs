@@ -1,7 +1,10 @@
 //! From the flat view to our own types.
 
-use crate::shim::{self, BURST_INFINITE, BURST_UNSET, BURST_UNSET64, burst_job_view_t};
+use crate::shim::{self, BURST_INFINITE, BURST_UNSET, burst_job_view_t};
 use burst_plan::{Annotations, Geometry, Seconds};
+
+/// BURST_UNSET64 and what lies above it are sentinels (slurm.h NO_VAL64, INFINITE64).
+const NO_MEMORY: u64 = 0xffff_ffff_ffff_fffe;
 
 fn number(v: u32) -> Option<u32> {
     (v != BURST_UNSET && v != BURST_INFINITE).then_some(v)
@@ -21,8 +24,8 @@ pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
         cpus_per_task: positive(v.cpus_per_task),
         ntasks_per_node: positive(v.ntasks_per_node),
         min_cpus: positive(v.min_cpus),
-        mem_per_node: (v.mem_per_node != BURST_UNSET64 && v.mem_per_node > 0).then_some(v.mem_per_node),
-        mem_per_cpu: (v.mem_per_cpu != BURST_UNSET64 && v.mem_per_cpu > 0).then_some(v.mem_per_cpu),
+        mem_per_node: (v.mem_per_node < NO_MEMORY && v.mem_per_node > 0).then_some(v.mem_per_node),
+        mem_per_cpu: (v.mem_per_cpu < NO_MEMORY && v.mem_per_cpu > 0).then_some(v.mem_per_cpu),
         tres_per_node: given(shim::text(&v.tres_per_node)),
         time_limit: number(v.time_limit).map(|m| Seconds(u64::from(m) * 60)),
         unlimited: v.time_limit == BURST_INFINITE,
