@@ -24,6 +24,7 @@ deps: ## Install the Debian packages that are missing (as root; no service is st
 
 build: deps ## Build everything, optimised
 	$(CARGO) build --release --workspace --locked
+	@.ci/trial.sh
 
 demo: build ## A private cluster and a simulated EC2: four jobs, live; KEEP=1 leaves it running
 	KEEP="$(KEEP)" $(BIN)/burst-demo

@@ -7,6 +7,7 @@ step "formatting"
 cargo fmt --all --check
 step "build"
 cargo build --release --workspace --all-targets --locked
+.ci/trial.sh
 step "clippy"
 cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step "unit tests"

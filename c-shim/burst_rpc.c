@@ -96,7 +96,7 @@ static void emit_job(const slurm_job_info_t *j, burst_job_fn fn, void *ctx)
 
 static int emit_jobs(int rc, job_info_msg_t *msg, int64_t *since, burst_job_fn fn, void *ctx)
 {
-	if (rc != SLURM_SUCCESS)
+	if (rc != SLURM_SUCCESS || !msg)
 		return failed(rc);
 	for (uint32_t i = 0; i < msg->record_count; i++)
 		emit_job(&msg->job_array[i], fn, ctx);
@@ -109,17 +109,21 @@ static int emit_jobs(int rc, job_info_msg_t *msg, int64_t *since, burst_job_fn f
 int burst_load_jobs(int64_t *since, burst_job_fn fn, void *ctx)
 {
 	job_info_msg_t *msg = NULL;
+	int rc;
 
 	errno = 0;
-	return emit_jobs(slurm_load_jobs((time_t)*since, &msg, SHOW_ALL), msg, since, fn, ctx);
+	rc = slurm_load_jobs((time_t)*since, &msg, SHOW_ALL);
+	return emit_jobs(rc, msg, since, fn, ctx);
 }
 
 int burst_load_user_jobs(uint32_t uid, burst_job_fn fn, void *ctx)
 {
 	job_info_msg_t *msg = NULL;
+	int rc;
 
 	errno = 0;
-	return emit_jobs(slurm_load_job_user(&msg, uid, SHOW_ALL), msg, NULL, fn, ctx);
+	rc = slurm_load_job_user(&msg, uid, SHOW_ALL);
+	return emit_jobs(rc, msg, NULL, fn, ctx);
 }
 
 int burst_load_nodes(int64_t *since, burst_node_fn fn, void *ctx)

@@ -24,13 +24,16 @@ const EXITS: &str = "Exit codes: 0 all is well, 1 a problem was found or somethi
 const LONG_AFTER: &str = "\
 Exit codes:
   0  all is well, or done
-  1  a problem was found (a job that would be refused, errors in a file, controller out of reach, instances left)
+  1  a problem was found (a job that would be refused, errors in a file, instances left)
+     or something failed (controller out of reach)
   2  wrong usage
 
-With --json the answer is one JSON value on stdout; an error is {\"error\": \"…\"} there, with the same exit code.
+With --json the answer is one JSON value on stdout; an error is {\"error\": \"…\"} there, with the \
+same exit code.
 
-Who may do what: status and explain show your own jobs; root, SlurmUser and the operators of burst.toml see every
-job and may terminate. stop-everything asks EC2 alone: it needs AWS credentials and neither slurmctld nor munge.";
+Who may do what: status and explain show your own jobs; root, SlurmUser and the operators of burst.toml \
+see every job and may terminate. stop-everything asks EC2 alone: it needs AWS credentials and neither \
+slurmctld nor munge.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -144,7 +147,11 @@ fn job_id(text: &str) -> Result<String, String> {
         Some((job, task)) => number(job) && number(task),
         None => number(text),
     };
-    if good && text != "0" { Ok(text.to_owned()) } else { Err("a job id is needed, such as 1234 or 1234_5".into()) }
+    if good && text != "0" {
+        Ok(text.to_owned())
+    } else {
+        Err("a job id is needed, such as 1234 or 1234_5".into())
+    }
 }
 
 fn gang_id(text: &str) -> Result<String, String> {
@@ -194,7 +201,9 @@ fn dispatch(cli: &Cli) -> Result<Answer, Fail> {
         Cmd::Validate { what: Validate::Plan { file, strict_pool } } => {
             commands::validate::plan(common, file, strict_pool.as_deref())
         }
-        Cmd::Validate { what: Validate::Config { file } } => commands::validate::config(common, file.as_deref()),
+        Cmd::Validate { what: Validate::Config { file } } => {
+            commands::validate::config(common, file.as_deref())
+        }
         Cmd::SlurmConf(args) => commands::slurm_conf::run(common, args),
         Cmd::Terminate { gang } => commands::terminate::run(common, gang),
         Cmd::StopEverything(args) => commands::stop::run(common, args),

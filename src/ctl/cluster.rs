@@ -15,7 +15,8 @@ pub fn controllers(conf: &SlurmConf) -> Vec<String> {
 
 /// The partition of jobs that name none.
 pub fn default_partition(conf: &SlurmConf) -> Option<&str> {
-    let is_default = |l: &&[(String, String)]| l.iter().any(|(k, v)| k == "default" && v.eq_ignore_ascii_case("yes"));
+    let is_default =
+        |l: &&[(String, String)]| l.iter().any(|(k, v)| k == "default" && v.eq_ignore_ascii_case("yes"));
     let (k, name) = conf.lines().filter(partition).find(is_default)?.first()?;
     Some(name).filter(|_| k == "partitionname").map(String::as_str)
 }

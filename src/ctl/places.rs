@@ -66,7 +66,10 @@ fn from_files(config: Option<&Config>, slurm: &SlurmConf) -> Vec<String> {
     if hosts.is_empty() {
         return vec![format!("http://127.0.0.1:{port}")];
     }
-    hosts.iter().map(|h| if h.contains(':') { format!("http://[{h}]:{port}") } else { format!("http://{h}:{port}") }).collect()
+    hosts
+        .iter()
+        .map(|h| if h.contains(':') { format!("http://[{h}]:{port}") } else { format!("http://{h}:{port}") })
+        .collect()
 }
 
 fn with_scheme(url: &str) -> String {
@@ -110,7 +113,7 @@ fn unreachable(tried: &[(String, String)]) -> Fail {
     let lines: Vec<String> = tried.iter().map(|(url, why)| format!("  {url}: {why}")).collect();
     Fail::problem(format!(
         "cannot reach slurm-burst's controller:\n{}\nIt is a part of slurmctld. See that slurmctld runs (scontrol \
-         ping), that its log says `burst: listening`, and that this machine may connect to the port; where the \
+         ping), that its log says `listening on`, and that this machine may connect to the port; where the \
          address is wrong give --controller http://HOST:{PORT} (or BURST_CONTROLLER).",
         lines.join("\n")
     ))

@@ -25,10 +25,14 @@ impl Munge {
             command.arg("--socket").arg(socket);
         }
         // By stdin: arguments are visible to every user of the machine.
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|e| {
-                format!("cannot run the program munge ({e}); install the package munge, or put it into PATH")
-            })?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| {
+            format!("cannot run the program munge ({e}); install the package munge, or put it into PATH")
+        })?;
         // Dropped at the end of the statement: munge reads until the end of its input.
         let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(payload));
         let output = child.wait_with_output().map_err(|e| format!("the program munge was lost: {e}"))?;
@@ -70,7 +74,13 @@ const MOST: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// No credential, or no controller answered.
-pub fn post(urls: &[String], path: &str, payload: &[u8], munge: &Munge, limit: Duration) -> Result<Reply, Lost> {
+pub fn post(
+    urls: &[String],
+    path: &str,
+    payload: &[u8],
+    munge: &Munge,
+    limit: Duration,
+) -> Result<Reply, Lost> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(limit))
         .http_status_as_error(false)
@@ -85,14 +95,10 @@ pub fn post(urls: &[String], path: &str, payload: &[u8], munge: &Munge, limit: D
         // A credential can be used once only (munged refuses replays), so each controller gets its own.
         let body = munge.credential(payload).map_err(Lost::Munge)?;
         let target = format!("{}{path}", url.trim_end_matches('/'));
-        let answer = agent
-            .post(&target)
-            .header("Content-Type", "text/plain")
-            .send(body)
-            .and_then(|mut r| {
-                let status = r.status().as_u16();
-                r.body_mut().with_config().limit(MOST).read_to_string().map(|text| Reply { status, text })
-            });
+        let answer = agent.post(&target).header("Content-Type", "text/plain").send(body).and_then(|mut r| {
+            let status = r.status().as_u16();
+            r.body_mut().with_config().limit(MOST).read_to_string().map(|text| Reply { status, text })
+        });
         match answer {
             Ok(reply) if reply.status == 503 => standby = Some(reply),
             Ok(reply) => return Ok(reply),

@@ -129,6 +129,13 @@ impl Core {
         core
     }
 
+    /// A node as the last snapshot shows it. Slurm hides CLOUD nodes that are powered down (unless PrivateData=cloud): a
+    /// name that is not shown is down (that slurm.conf has all names is checked with the partitions).
+    pub(crate) fn node_view(&self, name: &str) -> NodeView {
+        let down = NodeView { idle: true, powered_down: true, ..NodeView::default() };
+        self.nodes.get(name).cloned().unwrap_or(down)
+    }
+
     fn adopt(&mut self, gang: Gang) {
         if gang.task.is_none() && gang.geometry.array.is_some() {
             if gang.is_living() {

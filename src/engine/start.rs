@@ -13,7 +13,7 @@ use burst_cloud::Cloud;
 use burst_plan::Seconds;
 use burst_policy::{Config, gang::Gang};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, OpenOptions, TryLockError},
     io::Read,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -141,8 +141,12 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
     let mut refused = BTreeMap::new();
     for pool in old.config.iter().flat_map(|c| c.pools.values()) {
         let mut why = prerequisites(conf, pool.boot_limit);
-        if !facts.contains_key(&pool.partition) {
-            why.push(format!("slurm.conf has no partition {}; `burstctl slurm-conf` writes its lines", pool.partition));
+        match partitions.iter().find(|p| p.name == pool.partition) {
+            None => why.push(format!(
+                "slurm.conf has no partition {}; `burstctl slurm-conf` writes its lines",
+                pool.partition
+            )),
+            Some(p) => why.extend(missing_names(pool, &p.nodes)),
         }
         if !why.is_empty() {
             let text = why.join("; ");
@@ -163,6 +167,18 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
         default_partition,
         refused_pools: refused,
     }));
+}
+
+/// Names of the pool that its partition does not have.
+fn missing_names(pool: &burst_policy::config::Pool, nodes: &str) -> Option<String> {
+    let has: BTreeSet<String> = burst_plan::hostlist::expand(nodes).unwrap_or_default().into_iter().collect();
+    let all = pool.blocks.iter().flat_map(|b| &b.names);
+    let missing: Vec<String> = all.filter(|n| !has.contains(*n)).cloned().collect();
+    (!missing.is_empty()).then(|| {
+        let list = burst_plan::hostlist::compress(&missing);
+        let list: String = list.chars().take(200).collect();
+        format!("partition {} lacks the nodes {list}; `burstctl slurm-conf` writes its lines", pool.partition)
+    })
 }
 
 /// What slurm.conf must say for a gang to work, each with the line to write.

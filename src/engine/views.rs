@@ -61,7 +61,7 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
     for pool in snapshot.config.iter().flat_map(|c| c.pools.values()) {
         let names: Vec<&String> = pool.blocks.iter().flat_map(|b| b.names.iter()).collect();
         let busy = names.iter().filter(|n| core.taken.contains(**n)).count();
-        let free = names.iter().filter(|n| core.nodes.get(**n).is_some_and(burst_policy::gang::NodeView::is_free));
+        let free = names.iter().filter(|n| !core.taken.contains(**n) && core.node_view(n).is_free());
         let why: Vec<&String> = snapshot.refused_pools.get(&pool.name).into_iter().collect();
         pools.push(json!({
             "name": pool.name, "partition": pool.partition, "state": if why.is_empty() { "ok" } else { "refused" },

@@ -26,8 +26,7 @@ impl House for World<'_> {
         if self.core.nodes_at_ms < self.effect_ms || self.core.nodes_at_ms == 0 {
             return None;
         }
-        let gone = NodeView { idle: true, powered_down: true, ..NodeView::default() };
-        Some(self.core.nodes.get(name).cloned().unwrap_or(gone))
+        Some(self.core.node_view(name))
     }
 
     fn pool(&self, name: &str) -> Option<&Pool> {
@@ -56,9 +55,10 @@ impl House for World<'_> {
 
     fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>> {
         let block = self.pool(pool)?.blocks.get(block)?;
-        let free = |name: &&String| {
-            !self.core.taken.contains(*name) && self.core.nodes.get(*name).is_some_and(NodeView::is_free)
-        };
+        if self.core.nodes_at_ms == 0 {
+            return None;
+        }
+        let free = |name: &&String| !self.core.taken.contains(*name) && self.core.node_view(name).is_free();
         let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
         (names.len() == count as usize).then_some(names)
     }

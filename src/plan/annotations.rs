@@ -1,7 +1,7 @@
 //! Descriptions that travel in the script, the comment, the environment and constraints.
 //!
-//! Precedence: script, comment, environment, constraints. A malformed annotation is a warning, never an error: it only
-//! describes.
+//! Precedence: script, comment, environment, constraints; within one source the later word counts. A malformed annotation
+//! is a warning, never an error: it only describes.
 use crate::{Efa, Market, MicroUsd, Warning, options::is_type_name};
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ fn read<'a>(source: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Re
     let (mut notes, mut warnings) = (Annotations::default(), Vec::new());
     for (key, value) in pairs.take(MOST) {
         if let Err(text) = notes.set(key, value) {
-            let key: String = key.chars().take(40).collect();
+            let key: String = key.chars().take(40).flat_map(char::escape_debug).collect();
             warnings.push(Warning { path: format!("{source} {key}"), text });
         }
     }
@@ -117,7 +117,11 @@ fn read<'a>(source: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Re
 /// `#BURST key=value …` and `#ASBA key=value …` in the script's leading comment block.
 #[must_use]
 pub fn from_script(script: &[u8]) -> Read {
-    let head = script.get(..script.len().min(SCRIPT_BYTES)).unwrap_or(b"");
+    let mut head = script.get(..script.len().min(SCRIPT_BYTES)).unwrap_or(b"");
+    if head.len() < script.len() {
+        // Half a line could say something else than the whole.
+        head = head.rsplitn(2, |b| *b == b'\n').nth(1).unwrap_or(b"");
+    }
     let text = String::from_utf8_lossy(head);
     let block = text.lines().take_while(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
     let ours = block.filter_map(|l| {
@@ -125,8 +129,7 @@ pub fn from_script(script: &[u8]) -> Read {
         l.strip_prefix("#BURST").or_else(|| l.strip_prefix("#ASBA")).filter(|r| r.starts_with(char::is_whitespace))
     });
     let pairs: Vec<(String, String)> = ours
-        .flat_map(str::split_whitespace)
-        .take_while(|w| !w.starts_with('#'))
+        .flat_map(|l| l.split_whitespace().take_while(|w| !w.starts_with('#')))
         .map(|w| w.split_once('=').map_or((w.to_owned(), String::new()), |(k, v)| (norm(k), v.to_owned())))
         .collect();
     read("#BURST", pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())))
@@ -179,7 +182,7 @@ pub fn from_env<'a>(env: impl Iterator<Item = &'a str>) -> Read {
 pub fn from_features(features: &str) -> (Annotations, String, Vec<Warning>) {
     let mut notes = Annotations::default();
     let mut left = Vec::new();
-    for word in features.split(['&', ',']).map(str::trim).filter(|w| !w.is_empty()).take(MOST) {
+    for word in features.split(['&', ',']).map(str::trim).filter(|w| !w.is_empty()) {
         match word {
             "efa" | "efa-required" => notes.efa = Some(Efa::Required),
             "efa-preferred" => notes.efa = Some(Efa::Preferred),

@@ -60,9 +60,13 @@ pub struct Geometry {
 pub fn gpus_per_node(tres: &str) -> u32 {
     let count = |item: &str| -> u32 {
         let item = item.trim().trim_start_matches("gres:").trim_start_matches("gres/");
-        let Some(rest) = item.strip_prefix("gpu") else { return 0 };
+        let Some(rest) = item.strip_prefix("gpu").filter(|r| r.is_empty() || r.starts_with([':', '='])) else { return 0 };
         let last = rest.rsplit([':', '=']).next().unwrap_or("");
-        last.parse().unwrap_or(1)
+        match last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty() {
+            // A count too large to be one is more than any node has.
+            true => last.parse().unwrap_or(u32::MAX),
+            false => 1,
+        }
     };
     tres.split([',', ';']).map(count).fold(0, u32::saturating_add)
 }

@@ -2,6 +2,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+#[cfg(test)]
+mod tests;
+
 /// US dollars × 10⁻⁶. Arithmetic saturates: a limit must never be passed by overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -9,14 +12,19 @@ pub struct MicroUsd(pub u64);
 
 /// Largest amount a person may write: a thousand million dollars.
 const MOST_USD: f64 = 1e9;
+/// The same in micro-dollars.
+const MOST: u64 = 1_000_000_000_000_000;
 
 impl MicroUsd {
-    /// Reads `12`, `12.5`, `0.000001`. No sign, no exponent, no currency.
+    /// Reads `12`, `12.5`, `0.000001`, up to a thousand million. No sign, no exponent, no currency.
     ///
     /// # Errors
     /// What is allowed instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an amount in USD: write digits, at most six after the point, such as 12.50");
+        let wrong = || {
+            let shown: String = text.chars().take(40).collect();
+            format!("`{shown}` is not an amount in USD: write digits, at most six after the point, such as 12.50")
+        };
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
         if whole.is_empty() || whole.len() > 10 || part.len() > 6 || !digits(whole) || !digits(part) {
@@ -24,7 +32,11 @@ impl MicroUsd {
         }
         let whole: u64 = whole.parse().map_err(|_| wrong())?;
         let part: u64 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
-        Ok(Self(whole * 1_000_000 + part))
+        let all = whole * 1_000_000 + part;
+        if all > MOST {
+            return Err(format!("{text} USD is more than 1000000000, the most that can be written"));
+        }
+        Ok(Self(all))
     }
 
     /// From a JSON or TOML number, rounded to the nearest micro-dollar.

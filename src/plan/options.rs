@@ -2,6 +2,9 @@
 use crate::{Efa, Else, Market, MicroUsd, Seconds};
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+mod tests;
+
 /// Options a user gave; `None` was not given. See docs/WIRE.md for the transport form.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Options {
@@ -50,14 +53,20 @@ struct Wire {
 #[must_use]
 pub fn is_type_name(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
-    text.len() <= 32 && text.bytes().all(fine) && text.split('.').filter(|p| !p.is_empty()).count() == 2
+    let parts = |(family, size): (&str, &str)| !family.is_empty() && !size.is_empty() && !size.contains('.');
+    text.len() <= 32 && text.bytes().all(fine) && text.split_once('.').is_some_and(parts)
+}
+
+/// At most 40 characters of what somebody wrote.
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 fn market(text: &str) -> Result<Market, String> {
     match text {
         "on-demand" => Ok(Market::OnDemand),
         "spot" => Ok(Market::Spot),
-        _ => Err(format!("`{text}` is not a market: write on-demand or spot")),
+        _ => Err(format!("`{}` is not a market: write on-demand or spot", short(text))),
     }
 }
 
@@ -66,7 +75,7 @@ fn efa(text: &str) -> Result<Efa, String> {
         "required" => Ok(Efa::Required),
         "preferred" => Ok(Efa::Preferred),
         "off" => Ok(Efa::Off),
-        _ => Err(format!("`{text}` is not known: write required, preferred or off")),
+        _ => Err(format!("`{}` is not known: write required, preferred or off", short(text))),
     }
 }
 
@@ -75,7 +84,7 @@ fn otherwise(text: &str) -> Result<Else, String> {
         "wait" => Ok(Else::Wait),
         "local" => Ok(Else::Local),
         "cancel" => Ok(Else::Cancel),
-        _ => Err(format!("`{text}` is not known: write wait, local or cancel")),
+        _ => Err(format!("`{}` is not known: write wait, local or cancel", short(text))),
     }
 }
 
@@ -93,11 +102,15 @@ fn types(list: &[String]) -> Result<Vec<String>, String> {
     }
     for t in list {
         if !is_type_name(t) {
-            let shown: String = t.chars().take(40).collect();
-            return Err(format!("`{shown}` is not an instance type; they look like hpc7a.96xlarge"));
+            return Err(format!("`{}` is not an instance type; they look like hpc7a.96xlarge", short(t)));
         }
     }
     Ok(list.to_vec())
+}
+
+/// One value of the transport form, its error with its key in front.
+fn one<T, U>(key: &str, value: Option<T>, read: impl Fn(T) -> Result<U, String>) -> Result<Option<U>, String> {
+    value.map(read).transpose().map_err(|e| format!("{key}: {e}"))
 }
 
 impl Options {
@@ -120,7 +133,7 @@ impl Options {
             "burst-max-cost" => self.max_cost = Some(MicroUsd::parse(need()?).map_err(told)?),
             "burst-wait" => self.wait = Some(Seconds::parse_human(need()?).map_err(told)?),
             "burst-else" => self.otherwise = Some(otherwise(need()?).map_err(told)?),
-            _ => return Err(format!("--{name} is not an option of slurm-burst")),
+            _ => return Err(format!("--{} is not an option of slurm-burst", short(name))),
         }
         Ok(())
     }
@@ -151,13 +164,13 @@ impl Options {
         }
         let wire: Wire = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         Ok(Self {
-            pool: wire.pool.map(|p| pool(&p)).transpose()?,
-            types: wire.types.map(|t| types(&t)).transpose()?,
-            market: wire.market.map(|m| market(&m)).transpose()?,
-            efa: wire.efa.map(|e| efa(&e)).transpose()?,
-            max_cost: wire.max_cost.map(|c| MicroUsd::parse(&c)).transpose()?,
-            wait: wire.wait.map(|w| Seconds::parse_human(&w)).transpose()?,
-            otherwise: wire.otherwise.map(|o| otherwise(&o)).transpose()?,
+            pool: one("pool", wire.pool, |p| pool(&p))?,
+            types: one("types", wire.types, |t| types(&t))?,
+            market: one("market", wire.market, |m| market(&m))?,
+            efa: one("efa", wire.efa, |e| efa(&e))?,
+            max_cost: one("max_cost", wire.max_cost, |c| MicroUsd::parse(&c))?,
+            wait: one("wait", wire.wait, |w| Seconds::parse_human(&w))?,
+            otherwise: one("else", wire.otherwise, |o| otherwise(&o))?,
         })
     }
 }

@@ -1,12 +1,11 @@
 //! The execution plan in both dialects, normalised.
 use crate::{Efa, Market, MicroUsd, Seconds};
+use json::{Kind, Node, position};
 use read::{Notes, Object};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::cell::RefCell;
 
 mod fields;
-mod locate;
+mod json;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -88,44 +87,42 @@ pub const PLAN_BYTES: usize = 64 * 1024;
 
 /// Reads a plan of either dialect. `limit` is the site's `plan_bytes`.
 ///
-/// The dialects are told apart by what only one of them has (`execution_metadata`; `job_metadata`,
-/// `instance_specification.instance_count`), but every key of both is read wherever it stands.
+/// The dialects need not be told apart: no key means two things, so every key of both is read wherever it stands. A
+/// file that is no JSON has one error, where reading stopped; all that is wrong with the values of a JSON text is told
+/// at once. A key given twice is an error, because nobody can tell which one was meant; an unknown key is a warning.
 ///
 /// # Errors
 /// Every problem found, each with path, position and what is allowed.
 pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
-    let whole = |line, column, text: String| Err(PlanErrors(vec![PlanError { path: "plan".into(), line, column, text }]));
+    let whole = |(line, column), text: String| Err(PlanErrors(vec![PlanError { path: "plan".into(), line, column, text }]));
     if bytes.len() > limit {
-        return whole(1, 1, format!("{} bytes; at most {limit} are taken", bytes.len()));
+        return whole((1, 1), format!("{} bytes; at most {limit} are taken ([limits] plan_bytes)", bytes.len()));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(t) => t,
-        Err(e) => {
-            let (line, column) = locate::position(&String::from_utf8_lossy(bytes), e.valid_up_to());
-            return whole(line, column, "not UTF-8 text".into());
-        }
+        Err(e) => return whole(position(&String::from_utf8_lossy(bytes), e.valid_up_to()), "not UTF-8 text".into()),
     };
+    // Some editors put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
-        return whole(1, 1, "empty; a plan is a JSON object such as asba execution-plan writes".into());
+        return whole((1, 1), "empty; a plan is a JSON object such as asba execution-plan writes".into());
     }
-    let value: Value = match serde_json::from_str(text) {
-        Ok(v) => v,
-        Err(e) => {
-            let line = u32::try_from(e.line()).unwrap_or(u32::MAX);
-            let column = u32::try_from(e.column()).unwrap_or(u32::MAX);
-            let why = e.to_string();
-            let why = why.split(" at line ").next().unwrap_or("").to_owned();
-            return whole(line, column, format!("not JSON: {why}"));
-        }
+    let members = match json::read(text) {
+        Ok(Node { kind: Kind::Object(m), .. }) => m,
+        Ok(other) => return whole(position(text, other.at), "a plan is a JSON object { … }".into()),
+        Err(stop) => return whole(position(text, stop.at), stop.text),
     };
-    let Value::Object(map) = &value else {
-        return whole(1, 1, "a plan is a JSON object { … }".into());
-    };
-    let notes = Notes { text, errors: RefCell::default(), warnings: RefCell::default() };
-    let plan = fields::plan(&Object::new(Some(map), String::new(), &notes), &notes);
+    let notes = Notes::new(text);
+    let start = text.find('{').unwrap_or(0);
+    let plan = fields::plan(&Object::root(&members, start, &notes), &notes);
     let mut errors = notes.errors.into_inner();
     if errors.is_empty() {
-        return Ok(Parsed { plan, warnings: notes.warnings.into_inner() });
+        let mut warnings = notes.warnings.into_inner();
+        let untold = notes.untold.into_inner();
+        if untold > 0 {
+            warnings.push(Warning { path: "plan".into(), text: format!("and {untold} more like these") });
+        }
+        return Ok(Parsed { plan, warnings });
     }
     errors.sort_by_key(|e| (e.line, e.column));
     Err(PlanErrors(errors))

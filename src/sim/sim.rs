@@ -142,7 +142,8 @@ impl Sim {
         self.audit.instance(i, "booted");
         if !self.cfg.instance_command.is_empty() {
             i.started = true;
-            let job = Job { id: i.id.clone(), seq: i.seq, ip: i.private_ip.clone(), dns: i.private_dns.clone() };
+            let job =
+                Job { id: i.id.clone(), seq: i.seq, ip: i.private_ip.clone(), dns: i.private_dns.clone() };
             self.processes.start(job);
         }
     }
@@ -192,7 +193,10 @@ impl Sim {
                     i.state = from;
                     i.reason = Some((
                         "Client.InstanceInitiatedShutdown".into(),
-                        format!("Client.InstanceInitiatedShutdown: Instance initiated shutdown ({})", gmt(now_ms())),
+                        format!(
+                            "Client.InstanceInitiatedShutdown: Instance initiated shutdown ({})",
+                            gmt(now_ms())
+                        ),
                     ));
                     self.audit.instance(i, how);
                     (from, to)

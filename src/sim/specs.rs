@@ -81,7 +81,8 @@ impl Spec {
 pub fn all() -> &'static [Spec] {
     static TABLE: OnceLock<Vec<Spec>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let list: Vec<Value> = serde_json::from_str(include_str!("data/instance-types.json")).unwrap_or_default();
+        let list: Vec<Value> =
+            serde_json::from_str(include_str!("data/instance-types.json")).unwrap_or_default();
         let mut specs: Vec<Spec> = list.into_iter().map(Spec::read).collect();
         specs.sort_by(|a, b| a.name.cmp(&b.name));
         specs

@@ -69,7 +69,10 @@ pub fn ec2_answer(action: &str, request_id: &str, body: &Value) -> String {
 pub fn sts_answer(action: &str, request_id: &str, body: &Value) -> String {
     let mut out = format!("<{action}Response xmlns=\"{STS_NS}\">");
     element(&mut out, &format!("{action}Result"), body);
-    let _ = write!(out, "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>");
+    let _ = write!(
+        out,
+        "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
+    );
     out
 }
 
@@ -95,10 +98,19 @@ mod tests {
 
     #[test]
     fn lists_names_and_escapes() {
-        let x = ec2_answer("Do", "r", &json!({"aSet":[{"k":"a<&\n"}],"e":[],"gs/groupId":["sg-1"],"n":1.5,"z":null}));
+        let x = ec2_answer(
+            "Do",
+            "r",
+            &json!({"aSet":[{"k":"a<&\n"}],"e":[],"gs/groupId":["sg-1"],"n":1.5,"z":null}),
+        );
         assert!(x.contains("<aSet><item><k>a&lt;&amp;&#10;</k></item></aSet>"), "{x}");
-        assert!(x.contains("<e/>") && x.contains("<gs><groupId>sg-1</groupId></gs>") && x.contains("<n>1.5</n>"));
+        assert!(
+            x.contains("<e/>") && x.contains("<gs><groupId>sg-1</groupId></gs>") && x.contains("<n>1.5</n>")
+        );
         assert!(!x.contains("<z"));
-        assert!(x.starts_with("<?xml") && x.contains("<DoResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">"));
+        assert!(
+            x.starts_with("<?xml")
+                && x.contains("<DoResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">")
+        );
     }
 }

@@ -39,7 +39,6 @@ pub struct Cluster {
     munged: Option<Proc>,
     slurmctld: Option<Proc>,
     slurmd: Option<Proc>,
-    bridge: Option<setup::Bridge>,
     stopped: bool,
     // Held for as long as the ports are ours.
     _ports: Vec<File>,
@@ -122,6 +121,15 @@ impl Cluster {
     /// Whether slurmctld runs.
     pub fn slurmctld_alive(&mut self) -> bool {
         self.slurmctld.as_mut().is_some_and(Proc::alive)
+    }
+
+    /// Whether slurmctld was started and is gone without having been told to end.
+    #[must_use]
+    pub fn slurmctld_died(&self) -> bool {
+        self.slurmctld.as_ref().is_some_and(|p| {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", p.pid())).unwrap_or_default();
+            stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+        })
     }
 
     /// `kill -9` of slurmctld.
@@ -217,9 +225,6 @@ impl Cluster {
             p.stop(Duration::from_secs(3));
         }
         proc::sweep(&format!("SLURM_CONF={}", self.at.slurm_conf().display()));
-        if let Some(mut bridge) = self.bridge.take() {
-            bridge.remove();
-        }
     }
 
     /// Processes of this cluster that still run.

@@ -16,6 +16,8 @@ pub struct Layout {
     pub slurm_plugins: PathBuf,
     /// SlurmUser.
     pub user: String,
+    /// First two numbers of the namespaces' network.
+    pub netns_prefix: String,
     /// Where slurmctld listens: 127.0.0.1, or the bridge of the namespaces.
     pub address: String,
 }
@@ -296,6 +298,7 @@ mod tests {
             host: "h".into(),
             slurm_plugins: "/p".into(),
             user: "slurm".into(),
+            netns_prefix: "10.150".into(),
             address: "127.0.0.1".into(),
         };
         assert_eq!(at.block_ports(&spec, 0), (20_008, 20_071));

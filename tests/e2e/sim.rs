@@ -26,7 +26,9 @@ impl Sim {
         let conf = at.file("etc/sim.json");
         std::fs::write(&conf, config(spec, at).to_string()).context(conf.display())?;
         let mut command = Command::new(at.file("bin/burst-ec2sim"));
-        command.env_clear().envs(env).arg("--config").arg(&conf).current_dir(at.file("sim"));
+        command.env_clear().envs(env).current_dir(at.file("sim"));
+        command.arg(format!("--listen=127.0.0.1:{}", at.sim_port())).arg("--config").arg(&conf);
+        command.arg("--state-dir").arg(at.file("sim"));
         let proc = Proc::spawn("burst-ec2sim", &at.file("log/sim.log"), &mut command)?;
         let mut sim = Self {
             proc: Some(proc),
@@ -73,16 +75,40 @@ impl Sim {
         Ok(all
             .iter()
             .filter(|i| matches!(text(i, "state"), "pending" | "running" | "stopping" | "shutting-down"))
-            .map(|i| text(i, "instance_id").to_owned())
+            .map(|i| text(i, "id").to_owned())
             .collect())
     }
 
-    /// Replaces the capacity rules.
+    /// Instances whose tag names this job and that are neither terminated nor on the way there.
     ///
     /// # Errors
-    /// It does not answer, or refuses them.
-    pub fn capacity(&self, rules: &Value) -> Res<()> {
-        self.admin("POST", "capacity", Some(rules)).map(|_| ())
+    /// It does not answer.
+    pub fn living_of(&self, job: u32) -> Res<Vec<String>> {
+        let (state, job) = (self.state()?, job.to_string());
+        let all = state.get("instances").and_then(Value::as_array).cloned().unwrap_or_default();
+        let of = |i: &&Value| i.pointer("/tags/slurm-burst:job").and_then(Value::as_str) == Some(job.as_str());
+        Ok(all
+            .iter()
+            .filter(of)
+            .filter(|i| matches!(text(i, "state"), "pending" | "running"))
+            .map(|i| text(i, "id").to_owned())
+            .collect())
+    }
+
+    /// Sets how many instances of a type can live at once; None: no limit.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub fn capacity(&self, kind: &str, count: Option<u64>) -> Res<()> {
+        self.admin("POST", "capacity", Some(&json!({"type": kind, "count": count}))).map(|_| ())
+    }
+
+    /// Ends an instance's process, as a crashing machine would.
+    ///
+    /// # Errors
+    /// It does not answer, or knows no such running instance.
+    pub fn stop_instance(&self, id: &str) -> Res<()> {
+        self.admin("POST", "stop-instance", Some(&json!({"id": id}))).map(|_| ())
     }
 
     /// Adds a fault rule.
@@ -149,8 +175,13 @@ fn config(spec: &ClusterSpec, at: &Layout) -> Value {
     let network = if spec.network == Network::Netns { "netns" } else { "shared" };
     let mut all = json!({
         "network": network,
+        "netns_prefix": at.netns_prefix,
         "instance_command": [at.file("bin/burst-node")],
-        "instance_env": {"BURST_NODE_CONFIG": at.file("etc/burst-node.json")},
+        "instance_env": {
+            "BURST_NODE_CONFIG": at.file("etc/burst-node.json"),
+            "BURST_TEST_SYSFS": at.file("sys"),
+            "SLURM_CONF": at.slurm_conf(),
+        },
     });
     merge(&mut all, &spec.sim_settings);
     all

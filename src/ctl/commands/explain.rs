@@ -12,7 +12,8 @@ use serde_json::json;
 pub fn run(common: &Common, job: &str) -> Result<Answer, Fail> {
     let answer = ask(common, "/v1/query", &json!({"v": 1, "what": "explain", "job": job}))?;
     let gang = answer.get("gang").cloned().unwrap_or_default();
-    let gang: Gang = serde_json::from_value(gang)
-        .map_err(|e| Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json")))?;
+    let gang: Gang = serde_json::from_value(gang).map_err(|e| {
+        Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json"))
+    })?;
     Ok(Answer::ok(view::explain(&gang, now()), answer))
 }

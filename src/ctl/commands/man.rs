@@ -10,23 +10,42 @@ pub fn page() -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing into a Vec does not fail.
     let _ = clap_mangen::Man::new(root.clone()).section("1").render(&mut bytes);
-    for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
-        section(command, "burstctl", &mut bytes);
+    let mut text = String::from_utf8_lossy(&bytes).replace(".SH EXTRA\n", ".SH NOTES\n");
+    // There are no pages of their own to refer to.
+    for command in commands(&root) {
+        let name = command.get_name().replace('-', "\\-");
+        text = text.replace(&format!("burstctl\\-{name}(1)"), &format!("burstctl {name}"));
     }
-    bytes
+    for command in commands(&root) {
+        section(command, "burstctl", &mut text);
+    }
+    text.into_bytes()
 }
 
-fn section(command: &Command, parent: &str, bytes: &mut Vec<u8>) {
+fn commands(of: &Command) -> impl Iterator<Item = &Command> {
+    of.get_subcommands().filter(|c| c.get_name() != "help")
+}
+
+fn section(command: &Command, parent: &str, text: &mut String) {
     let name = format!("{parent} {}", command.get_name());
-    let man = clap_mangen::Man::new(command.clone());
-    bytes.extend_from_slice(format!(".SH \"{}\"\n", name.to_uppercase()).as_bytes());
+    // Options of every command stand at the top of the page.
+    let own = command.clone().mut_args(|a| {
+        let shared = a.is_global_set() || a.get_id() == "help";
+        a.hide(shared)
+    });
+    let man = clap_mangen::Man::new(own);
     let mut part = Vec::new();
+    let _ = man.render_synopsis_section(&mut part);
     let _ = man.render_description_section(&mut part);
     let _ = man.render_options_section(&mut part);
-    // Headings of a part become paragraphs' titles under the command's own heading.
-    let text = String::from_utf8_lossy(&part).replace(".SH DESCRIPTION\n", "").replace(".SH ", ".SS ");
-    bytes.extend_from_slice(text.as_bytes());
-    for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
-        section(below, &name, bytes);
+    // The parts' headings go: the command's own heading stands over them.
+    let part = String::from_utf8_lossy(&part)
+        .replace(".SH SYNOPSIS\n", "")
+        .replace(".SH DESCRIPTION\n", ".PP\n")
+        .replace(".SH OPTIONS\n", "")
+        .replace(".SH ", ".SS ");
+    text.push_str(&format!(".SH \"{}\"\n{part}", name.to_uppercase()));
+    for below in commands(command) {
+        section(below, &name, text);
     }
 }

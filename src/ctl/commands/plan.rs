@@ -10,7 +10,9 @@ use crate::{
     places::config,
     slurmconf::SlurmConf,
 };
-use burst_plan::{Geometry, Options, Parsed, Request, Seconds, annotations, plan::parse, request::merge};
+use burst_plan::{
+    Annotations, Geometry, Options, Parsed, Request, Seconds, annotations, plan::parse, request::merge,
+};
 use burst_policy::{
     Admission, Config, TypeBook,
     admit::{Site, Verdict, admit, pool_for},
@@ -150,23 +152,34 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<Answer, Fail> {
     let config = config(common)?;
     let prices = prices(&config).map_err(Fail::problem)?;
     let slurm = SlurmConf::here();
-    let job = job(&config, args, &slurm)?;
+    let mut job = job(&config, args, &slurm)?;
     let types = TypeBook::builtin();
     let site = Site { config: &config, types: &types, prices: &prices, kill_margin: kill_margin(&slurm) };
     let pool = match pool_for(&config, &job.request, job.has_option, &job.geometry.partition) {
         Ok(Some(pool)) => pool,
         Ok(None) => {
             let partition = named(&job.geometry.partition);
-            let text = format!("Nothing would be launched: {partition} is no burst pool's, and no burst option is given.\n");
+            let text = format!(
+                "Nothing would be launched: {partition} is no burst pool's, and no burst option is given.\n"
+            );
             return Ok(Answer::ok(text, json!({"verdict": "not-ours", "notices": job.notes})));
         }
         Err(refusal) => return Ok(refused(&refusal.0, &job.notes)),
     };
+    // As job_submit does: a pool named by option takes the job to its partition.
+    let asked = std::mem::replace(&mut job.geometry.partition, pool.partition.clone());
+    if asked != pool.partition {
+        job.notes
+            .push(format!("the job goes to partition {}, which is pool {}'s", pool.partition, pool.name));
+    }
+    if job.geometry.time_limit.is_none() && !job.geometry.unlimited {
+        default_time(&mut job.geometry, &slurm);
+    }
     match admit(site, pool, &job.request, &job.geometry) {
         Verdict::Launch(admission) => Ok(launch(&admission, &job, &prices.source)),
         Verdict::Local(notices) => {
             let notices: Vec<String> = job.notes.into_iter().chain(notices).collect();
-            let mut text = format!("Nothing would be launched: the job runs in {}.\n", named(&job.geometry.partition));
+            let mut text = format!("Nothing would be launched: the job runs in {}.\n", named(&asked));
             list(&mut text, &notices);
             Ok(Answer::ok(text, json!({"verdict": "local", "notices": notices})))
         }
@@ -192,7 +205,8 @@ fn list(text: &mut String, notices: &[String]) {
 
 fn job(config: &Config, args: &PlanArgs, slurm: &SlurmConf) -> Result<Job, Fail> {
     let shown = args.script.display();
-    let bytes = std::fs::read(&args.script).map_err(|e| Fail::problem(format!("{shown}: {e}; name a readable job script")))?;
+    let bytes = std::fs::read(&args.script)
+        .map_err(|e| Fail::problem(format!("{shown}: {e}; name a readable job script")))?;
     let script = String::from_utf8_lossy(&bytes);
     let given = args.over(script::sbatch_lines(&script));
     let mut geometry = script::geometry(&given).map_err(Fail::usage)?;
@@ -200,9 +214,6 @@ fn job(config: &Config, args: &PlanArgs, slurm: &SlurmConf) -> Result<Job, Fail>
         geometry.partition = cluster::default_partition(slurm).unwrap_or_default().to_owned();
     }
     let mut notes = Vec::new();
-    if geometry.time_limit.is_none() && !geometry.unlimited {
-        default_time(&mut geometry, slurm);
-    }
     let mut options = Options::default();
     let mut has_option = given.contains_key("burst-plan");
     for (key, value) in given.iter().filter(|(k, _)| k.starts_with("burst") && *k != "burst-plan") {
@@ -210,7 +221,7 @@ fn job(config: &Config, args: &PlanArgs, slurm: &SlurmConf) -> Result<Job, Fail>
         has_option = true;
     }
     let plan = given.get("burst-plan").map(|f| read(Path::new(f), config)).transpose()?;
-    let (described, told) = annotations_of(&script, &given);
+    let (described, told) = annotations_of(&bytes, &given);
     notes.extend(told);
     if let Some(p) = &plan {
         notes.extend(p.warnings.iter().map(|w| format!("plan: {}: {}", w.path, w.text)));
@@ -247,7 +258,10 @@ fn kill_margin(slurm: &SlurmConf) -> Seconds {
 }
 
 fn launch(a: &Admission, job: &Job, source: &str) -> Answer {
-    let mut text = format!("Pool {}: all of a row's nodes or none, in this order until one row is granted whole.\n\n", a.pool);
+    let mut text = format!(
+        "Pool {}: all of a row's nodes or none, in this order until one row is granted whole.\n\n",
+        a.pool
+    );
     let mut table =
         Table::new(&["TRY", "TYPE", "NODES", "MARKET", "ZONE", "EFA", "USD/NODE-HOUR", "USD/HOUR"]);
     for (i, r) in a.ladder.iter().enumerate() {
@@ -268,9 +282,14 @@ fn launch(a: &Admission, job: &Job, source: &str) -> Answer {
     text.push('\n');
     match a.worst_cost {
         Some(most) => {
-            let _ = writeln!(text, "At most {most} USD: the dearest row, for the whole time limit, boot and epilog, all paid attempts.");
+            let _ = writeln!(
+                text,
+                "At most {most} USD: the dearest row, for the whole time limit, boot and epilog, all paid attempts."
+            );
         }
-        None => text.push_str("What it can cost is not known: the price file has no price for a type above.\n"),
+        None => text.push_str(
+            "What it can cost is not known: the price file ([prices] file) has no price for a type above.\n",
+        ),
     }
     if !source.is_empty() {
         let _ = writeln!(text, "Prices: {}", printable(source));
@@ -280,8 +299,12 @@ fn launch(a: &Admission, job: &Job, source: &str) -> Answer {
     }
     let wait = a.wait.map_or_else(|| "for as long as it takes".to_owned(), |w| format!("at most {} s", w.0));
     let _ = match a.otherwise {
-        burst_plan::Else::Wait => writeln!(text, "Without capacity: the job stays held and is tried again, {wait}."),
-        burst_plan::Else::Local => writeln!(text, "Without capacity: the job goes to the pool's local partition."),
+        burst_plan::Else::Wait => {
+            writeln!(text, "Without capacity: the job stays held and is tried again, {wait}.")
+        }
+        burst_plan::Else::Local => {
+            writeln!(text, "Without capacity: the job goes to the pool's local partition.")
+        }
         burst_plan::Else::Cancel => writeln!(text, "Without capacity: the job is cancelled."),
     };
     let notices: Vec<String> = job.notes.iter().chain(&a.notices).cloned().collect();
@@ -291,8 +314,26 @@ fn launch(a: &Admission, job: &Job, source: &str) -> Answer {
     Answer::ok(text, json)
 }
 
-fn annotations_of(script: &str, given: &Given) -> (burst_plan::Annotations, Vec<String>) {
-    let _ = given;
-    let (found, warnings) = annotations::from_script(script);
-    (found, warnings.into_iter().map(|w| w.text).collect())
+/// What describes the job beside options and plan, in job_submit's order.
+fn annotations_of(script: &[u8], given: &Given) -> (Annotations, Vec<String>) {
+    let mut all = Annotations::default();
+    let mut told = Vec::new();
+    let mut add = |(notes, warnings): annotations::Read| {
+        all = std::mem::take(&mut all).merge(notes);
+        told.extend(warnings.into_iter().map(|w| format!("{}: {}", w.path, w.text)));
+    };
+    add(annotations::from_script(script));
+    if let Some(comment) = given.get("comment") {
+        add(annotations::from_comment(comment));
+    }
+    let env: Vec<String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some(format!("{}={}", k.to_str()?, v.to_str()?)))
+        .filter(|e| e.starts_with("ASBA_"))
+        .collect();
+    add(annotations::from_env(env.iter().map(String::as_str)));
+    if let Some(features) = given.get("constraint") {
+        let (notes, _, warnings) = annotations::from_features(features);
+        add((notes, warnings));
+    }
+    (all, told)
 }

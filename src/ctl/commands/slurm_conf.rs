@@ -4,6 +4,7 @@ use crate::{
     cli::{Common, Part},
     out::{Answer, Fail},
     places::config,
+    slurmconf::SlurmConf,
 };
 use burst_policy::{
     Config,
@@ -34,15 +35,12 @@ pub struct SlurmConfArgs {
     /// Where burst-power is installed; its links burst-resume and burst-suspend are beside it
     #[arg(long, value_name = "PATH", default_value = "/usr/sbin/burst-power")]
     burst_power: PathBuf,
-    /// ResumeProgram of the cluster until now: burst-power hands it every node that is not slurm-burst's
+    /// ResumeProgram of the cluster until now [default: slurm.conf's]: it gets every node that is not slurm-burst's
     #[arg(long, value_name = "PATH")]
     old_resume: Option<PathBuf>,
-    /// SuspendProgram of the cluster until now
+    /// SuspendProgram of the cluster until now [default: slurm.conf's]
     #[arg(long, value_name = "PATH")]
     old_suspend: Option<PathBuf>,
-    /// SuspendTime of the cluster until now, in seconds: other cloud nodes keep it
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(u32::MAX) - 2))]
-    old_suspend_time: Option<u32>,
     /// Seconds until a name that was powered down can be used again
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     suspend_timeout: u16,
@@ -51,14 +49,21 @@ pub struct SlurmConfArgs {
 /// Reads the configuration and prints.
 pub fn run(common: &Common, args: &SlurmConfArgs) -> Result<Answer, Fail> {
     let config = config(common)?;
-    for path in [Some(&args.burst_power), args.old_resume.as_ref(), args.old_suspend.as_ref()].into_iter().flatten() {
+    for path in
+        [Some(&args.burst_power), args.old_resume.as_ref(), args.old_suspend.as_ref()].into_iter().flatten()
+    {
         if !path.is_absolute() {
-            return Err(Fail::usage(format!("{}: Slurm takes absolute paths only; write it from / on", path.display())));
+            return Err(Fail::usage(format!(
+                "{}: Slurm takes absolute paths only; write it from / on",
+                path.display()
+            )));
         }
     }
+    let site = SlurmConf::here();
+    let args = &with_former(args, &site);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let parts = [
-        (Part::Slurm, "slurm.conf", slurm(&config, args, host.trim())),
+        (Part::Slurm, "slurm.conf", slurm(&config, args, &site, host.trim())),
         (Part::Gres, "gres.conf", gres(&config)),
         (Part::Plugstack, "plugstack.conf", plugstack(args)),
     ];
@@ -81,10 +86,34 @@ pub fn run(common: &Common, args: &SlurmConfArgs) -> Result<Answer, Fail> {
     Ok(Answer::ok(text, json.into()))
 }
 
-fn slurm(config: &Config, args: &SlurmConfArgs, host: &str) -> String {
+/// The site's own programs, where they are not ours already.
+fn with_former(args: &SlurmConfArgs, site: &SlurmConf) -> SlurmConfArgs {
+    let of = |key, ours| {
+        let path = site.get(key).map(PathBuf::from);
+        path.filter(|p| p.is_absolute() && p.file_name() != Some(std::ffi::OsStr::new(ours)))
+    };
+    let mut args = args.clone();
+    args.old_resume = args.old_resume.or_else(|| of("ResumeProgram", "burst-resume"));
+    args.old_suspend = args.old_suspend.or_else(|| of("SuspendProgram", "burst-suspend"));
+    args
+}
+
+/// The site's list of a key with ours added: where a key stands twice, Slurm takes the later line only.
+fn added(site: &SlurmConf, key: &str, ours: &[&str]) -> String {
+    let mut words: Vec<&str> =
+        site.get(key).into_iter().flat_map(|v| v.split(',')).filter(|w| !w.is_empty()).collect();
+    for word in ours {
+        if !words.iter().any(|w| w.eq_ignore_ascii_case(word)) {
+            words.push(word);
+        }
+    }
+    format!("{key}={}", words.join(","))
+}
+
+fn slurm(config: &Config, args: &SlurmConfArgs, site: &SlurmConf, host: &str) -> String {
     let mut t = String::from(
         "# Written by `burstctl slurm-conf`; write it again after a change of burst.toml. Include it as the last line of\n\
-         # slurm.conf: where a key stands twice, Slurm takes the later one.\n\n",
+         # slurm.conf: where a key stands twice, Slurm takes the later one. Lists hold what this machine's slurm.conf had.\n\n",
     );
     let mut rule = |why: &str, line: String| {
         for part in why.lines() {
@@ -99,12 +128,7 @@ fn slurm(config: &Config, args: &SlurmConfArgs, host: &str) -> String {
         ),
         None => String::new(),
     };
-    rule(
-        &format!(
-            "The plugin in slurmctld. Where the site has others, add burst as the last: JobSubmitPlugins=lua,burst{plugins}"
-        ),
-        "JobSubmitPlugins=burst".into(),
-    );
+    rule(&format!("The plugin in slurmctld.{plugins}"), added(site, "JobSubmitPlugins", &["burst"]));
     let bin = args.burst_power.parent().unwrap_or(Path::new("/"));
     let (resume, suspend) = (bin.join("burst-resume"), bin.join("burst-suspend"));
     rule(
@@ -135,18 +159,21 @@ fn slurm(config: &Config, args: &SlurmConfArgs, host: &str) -> String {
         format!("SuspendTimeout={}", args.suspend_timeout),
     );
     let never = "Slurm's power saving is off, and POWER_UP refused, unless SuspendTime is finite";
-    match args.old_suspend_time {
-        Some(s) => rule(&format!("{never}; this is the site's own."), format!("SuspendTime={s}")),
+    match site.get("SuspendTime").and_then(|v| v.parse::<u64>().ok()).filter(|s| *s != NEVER) {
+        Some(s) => rule(&format!("{never};\nthis is the site's own."), format!("SuspendTime={s}")),
         None => rule(
-            &format!("{never}; a year means: Slurm itself suspends no idle node.\nWhere other cloud nodes of the site have one, keep it."),
+            &format!("{never};\na year means: Slurm itself suspends no idle node."),
             format!("SuspendTime={NEVER}"),
         ),
     }
     let partitions: Vec<&str> = config.pools.values().map(|p| p.partition.as_str()).collect();
     rule(
-        "Slurm must never suspend a gang's idle node by itself: between boot and start all of them are idle. Where the site\n\
-         has this key, add these partitions to its list.",
-        format!("SuspendExcParts={}", partitions.join(",")),
+        "Slurm must never suspend a gang's idle node by itself: between boot and start all of them are idle.",
+        added(site, "SuspendExcParts", &partitions),
+    );
+    rule(
+        "Without `cloud`, sinfo and scontrol hide nodes that are powered down; it makes nothing private.",
+        added(site, "PrivateData", &["cloud"]),
     );
     rule(
         "A name that comes back on a new instance is up again as soon as it registers.",
@@ -167,11 +194,11 @@ fn slurm(config: &Config, args: &SlurmConfArgs, host: &str) -> String {
     if blocks().any(|b| b.node_addr.is_some()) {
         rule(
             "A trial: nodes on one machine claim more than it has.",
-            "SlurmdParameters=config_overrides".into(),
+            added(site, "SlurmdParameters", &["config_overrides"]),
         );
     }
     if blocks().any(|b| b.gpus > 0) {
-        rule("Where the site has others, add gpu to its list.", "GresTypes=gpu".into());
+        rule("The blocks with GPUs below say Gres=gpu.", added(site, "GresTypes", &["gpu"]));
     }
     rule(
         "Options of sbatch, salloc and srun. This is where Slurm looks unless the site says otherwise (beside slurm.conf);\n\
@@ -185,7 +212,11 @@ fn slurm(config: &Config, args: &SlurmConfArgs, host: &str) -> String {
 }
 
 fn pool_lines(t: &mut String, pool: &Pool, host: &str) {
-    let _ = writeln!(t, "# Pool {}. CPUs are cores, RealMemory is what the operating system leaves of the type's memory.", pool.name);
+    let _ = writeln!(
+        t,
+        "# Pool {}. CPUs are cores, RealMemory is what the operating system leaves of the type's memory.",
+        pool.name
+    );
     for block in &pool.blocks {
         let _ = writeln!(t, "{}", node_line(pool, block, host));
     }
@@ -252,7 +283,10 @@ fn gres(config: &Config) -> String {
 }
 
 fn plugstack(args: &SlurmConfArgs) -> String {
-    let so = args.plugin_dir.as_ref().map_or_else(|| "spank_burst.so".into(), |d| d.join("spank_burst.so").display().to_string());
+    let so = args
+        .plugin_dir
+        .as_ref()
+        .map_or_else(|| "spank_burst.so".into(), |d| d.join("spank_burst.so").display().to_string());
     format!(
         "# On login and compute nodes. `optional`: where the file is missing, sbatch works on without the options.\n\
          optional {so}\n"
@@ -265,4 +299,20 @@ fn former(args: &SlurmConfArgs) -> Option<String> {
         .filter_map(|(key, path)| path.as_ref().map(|p| format!("{key} = {:?}", p.display().to_string())))
         .collect();
     (!lines.is_empty()).then(|| lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_keep_what_the_site_has() {
+        let site = SlurmConf::parse("JobSubmitPlugins=lua,require_timelimit\nPrivateData=jobs,cloud\n");
+        assert_eq!(
+            added(&site, "JobSubmitPlugins", &["burst"]),
+            "JobSubmitPlugins=lua,require_timelimit,burst"
+        );
+        assert_eq!(added(&site, "PrivateData", &["cloud"]), "PrivateData=jobs,cloud");
+        assert_eq!(added(&site, "GresTypes", &["gpu"]), "GresTypes=gpu");
+    }
 }

@@ -43,8 +43,9 @@ struct Pool {
 /// Asks and renders. A refused pool or a warning is a problem found.
 pub fn run(common: &Common) -> Result<Answer, Fail> {
     let json = ask(common, "/v1/query", &json!({"v": 1, "what": "status"}))?;
-    let status: Status = serde_json::from_value(json.clone())
-        .map_err(|e| Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json")))?;
+    let status: Status = serde_json::from_value(json.clone()).map_err(|e| {
+        Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json"))
+    })?;
     let bad = !status.warnings.is_empty() || status.pools.iter().any(|p| p.state == "refused");
     Ok(Answer { code: u8::from(bad), text: render(&status, now()), json })
 }

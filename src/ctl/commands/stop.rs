@@ -50,7 +50,10 @@ pub fn run(common: &Common, args: &StopArgs) -> Result<Answer, Fail> {
         Ok(config) => Some(config),
         Err(_) if args.cluster_uuid.is_some() && args.region.is_some() => None,
         Err(e) => {
-            return Err(Fail::problem(format!("{}\nWithout burst.toml give --cluster-uuid and --region.", e.text)));
+            return Err(Fail::problem(format!(
+                "{}\nWithout burst.toml give --cluster-uuid and --region.",
+                e.text
+            )));
         }
     };
     let slurm = SlurmConf::here();
@@ -108,7 +111,11 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
     }
     let shown = format!("Instances of cluster {name} ({uuid}) in {region}:\n{}", table(&found));
     if args.list {
-        return Ok(Answer { code: 1, text: shown, json: json!({"cluster": uuid, "region": region, "found": rows, "left": rows}) });
+        return Ok(Answer {
+            code: 1,
+            text: shown,
+            json: json!({"cluster": uuid, "region": region, "found": rows, "left": rows}),
+        });
     }
     eprint!("{shown}");
     if controller_runs() {
@@ -124,11 +131,18 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
     ec2.terminate(&ids).await.map_err(|e| failed(&e))?;
     let end = Instant::now() + Duration::from_secs(args.wait);
     let mut ended = ids;
+    let mut empty = 0;
     loop {
         let left = living(&ec2, uuid).await?;
-        if left.is_empty() {
-            let text = format!("{} instances ended; nothing of cluster {name} is left in {region}.\n", ended.len());
-            return Ok(Answer::ok(text, json!({"cluster": uuid, "region": region, "found": rows, "ended": ended, "left": []})));
+        // One empty look could come from a part of EC2 that has not heard of the latest launch yet.
+        empty = if left.is_empty() { empty + 1 } else { 0 };
+        if empty == 2 {
+            let text =
+                format!("{} instances ended; nothing of cluster {name} is left in {region}.\n", ended.len());
+            return Ok(Answer::ok(
+                text,
+                json!({"cluster": uuid, "region": region, "found": rows, "ended": ended, "left": []}),
+            ));
         }
         // What was launched meanwhile is to end too.
         let new: Vec<String> = left.iter().map(|i| i.id.clone()).filter(|id| !ended.contains(id)).collect();
@@ -137,16 +151,22 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
             ec2.terminate(&new).await.map_err(|e| failed(&e))?;
             ended.extend(new);
         }
-        if Instant::now() >= end {
+        if Instant::now() >= end && !left.is_empty() {
             let text = format!(
                 "Still there after {} s:\n{}Run this again; where EC2 keeps them, look at them in its console.\n",
                 args.wait,
                 table(&left)
             );
             let left: Vec<_> = left.iter().map(row).collect();
-            return Ok(Answer { code: 1, text, json: json!({"cluster": uuid, "region": region, "found": rows, "ended": ended, "left": left}) });
+            return Ok(Answer {
+                code: 1,
+                text,
+                json: json!({"cluster": uuid, "region": region, "found": rows, "ended": ended, "left": left}),
+            });
         }
-        eprintln!("{} still there…", left.len());
+        if !left.is_empty() {
+            eprintln!("{} still there…", left.len());
+        }
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -197,7 +217,12 @@ fn confirm(name: &str, count: usize) -> Result<(), Fail> {
 
 /// Whether a slurmctld answers; bounded, because scontrol waits long for one that does not.
 fn controller_runs() -> bool {
-    let child = Command::new("scontrol").arg("ping").stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let child = Command::new("scontrol")
+        .arg("ping")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
     let Ok(mut child) = child else { return false };
     let end = Instant::now() + Duration::from_secs(3);
     loop {

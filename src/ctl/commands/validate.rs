@@ -3,7 +3,7 @@
 use crate::{
     cli::Common,
     out::{Answer, Fail, Table, printable},
-    places::{config_path, config as read_config},
+    places::{config as read_config, config_path},
 };
 use burst_plan::plan::{PLAN_BYTES, Parsed, PlanError, parse};
 use burst_policy::{Config, prices::Prices};
@@ -113,14 +113,19 @@ fn strict_errors(config: &Config, pool: &str, parsed: &Parsed) -> Result<Vec<Str
         errors.push(format!("type {wanted} is not in pool {pool}, which has: {}", has.join(", ")));
     }
     if plan.efa == Some(burst_plan::Efa::Required) {
-        let named = |b: &&burst_policy::config::Block| plan.types.contains(&b.instance_type) && b.efa_max == 0;
+        let named =
+            |b: &&burst_policy::config::Block| plan.types.contains(&b.instance_type) && b.efa_max == 0;
         for block in found.blocks.iter().filter(named) {
             errors.push(format!("EFA is required, but type {} has none", block.instance_type));
         }
     }
     if let Some(market) = plan.market.filter(|m| !found.markets_allowed.contains(m)) {
         let allowed: Vec<String> = found.markets_allowed.iter().map(word).collect();
-        errors.push(format!("market {} is not allowed in pool {pool}, which allows: {}", word(&market), allowed.join(", ")));
+        errors.push(format!(
+            "market {} is not allowed in pool {pool}, which allows: {}",
+            word(&market),
+            allowed.join(", ")
+        ));
     }
     Ok(errors)
 }
@@ -141,7 +146,9 @@ pub fn config(common: &Common, file: Option<&Path>) -> Result<Answer, Fail> {
     let path: PathBuf = file.map_or_else(|| config_path(common), Path::to_path_buf);
     let name = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|e| {
-        Fail::problem(format!("{name}: {e}; name the file: burstctl validate config FILE (or --config, SLURM_BURST_CONF)"))
+        Fail::problem(format!(
+            "{name}: {e}; name the file: burstctl validate config FILE (or --config, SLURM_BURST_CONF)"
+        ))
     })?;
     match Config::parse(&text, &name) {
         Err(errors) => {
@@ -172,8 +179,18 @@ pub fn config(common: &Common, file: Option<&Path>) -> Result<Answer, Fail> {
 }
 
 fn describe(config: &Config, prices: Option<&Prices>) -> String {
-    let mut table =
-        Table::new(&["POOL", "PARTITION", "TYPE", "NAMES", "COUNT", "CPUS", "MEMORY MIB", "GPUS", "EFA", "USD/HOUR"]);
+    let mut table = Table::new(&[
+        "POOL",
+        "PARTITION",
+        "TYPE",
+        "NAMES",
+        "COUNT",
+        "CPUS",
+        "MEMORY MIB",
+        "GPUS",
+        "EFA",
+        "USD/HOUR",
+    ]);
     for pool in config.pools.values() {
         for b in &pool.blocks {
             let hourly = prices.and_then(|p| p.hourly(&config.aws.region, &b.instance_type, pool.market));

@@ -90,15 +90,21 @@ impl Gang {
         let Some(kind) = self.instance_type.as_deref().filter(|t| !t.is_empty()) else {
             return count.map(|n| format!("{n} nodes wanted")).unwrap_or_default();
         };
-        let place: Vec<&str> =
-            [&self.market, &self.zone].into_iter().filter_map(|t| t.as_deref()).filter(|t| !t.is_empty()).collect();
+        let place: Vec<&str> = [&self.market, &self.zone]
+            .into_iter()
+            .filter_map(|t| t.as_deref())
+            .filter(|t| !t.is_empty())
+            .collect();
         let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
         format!("{}{kind}{place}", count.map(|n| format!("{n} x ")).unwrap_or_default())
     }
 
     /// What the controller says, without the tag that `burstctl` shows on a line of its own.
     pub fn sentence(&self) -> &str {
-        self.says.strip_prefix("[burst ").and_then(|t| t.split_once("] ")).map_or(&self.says, |(_, text)| text)
+        self.says
+            .strip_prefix("[burst ")
+            .and_then(|t| t.split_once("] "))
+            .map_or(&self.says, |(_, text)| text)
     }
 }
 

@@ -37,10 +37,7 @@ pub struct Site {
 
 /// Where burst.toml is. slurmctld starts its programs with an environment that holds SLURM_CONF and little else, so
 /// the directory of slurm.conf comes before the default.
-pub fn config_path(
-    burst_conf: Option<&std::ffi::OsStr>,
-    slurm_conf: Option<&std::ffi::OsStr>,
-) -> PathBuf {
+pub fn config_path(burst_conf: Option<&std::ffi::OsStr>, slurm_conf: Option<&std::ffi::OsStr>) -> PathBuf {
     if let Some(path) = burst_conf.filter(|p| !p.is_empty()) {
         return path.into();
     }
@@ -86,8 +83,12 @@ impl Site {
                     listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
                 }
                 self.controller = Some(format!("http://{listen}"));
-                self.names =
-                    config.pools.values().flat_map(|p| &p.blocks).flat_map(|b| b.names.iter().cloned()).collect();
+                self.names = config
+                    .pools
+                    .values()
+                    .flat_map(|p| &p.blocks)
+                    .flat_map(|b| b.names.iter().cloned())
+                    .collect();
             }
             Err(errors) => {
                 self.names = names_of_broken(text);

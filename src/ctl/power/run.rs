@@ -75,7 +75,8 @@ impl Op {
 
 /// The operation and the node list, by the name the program is called by or by the first argument.
 fn request(args: &[OsString]) -> Option<(Op, String)> {
-    let called = args.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
+    let called =
+        args.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
     let words: Vec<&str> = args.iter().skip(1).map(|a| a.to_str()).collect::<Option<_>>()?;
     match (Op::of(called), words.as_slice()) {
         (Some(op), [nodes]) => Some((op, (*nodes).to_owned())),
@@ -99,7 +100,8 @@ pub fn main(args: &[OsString]) -> ExitCode {
         return ExitCode::from(2);
     };
     let slurm_conf = std::env::var_os("SLURM_CONF");
-    let site = Site::read(&config_path(std::env::var_os("SLURM_BURST_CONF").as_deref(), slurm_conf.as_deref()));
+    let site =
+        Site::read(&config_path(std::env::var_os("SLURM_BURST_CONF").as_deref(), slurm_conf.as_deref()));
     for complaint in &site.complaints {
         log(complaint);
     }
@@ -126,13 +128,21 @@ pub fn main(args: &[OsString]) -> ExitCode {
 fn tell(site: &Site, op: Op, nodes: &str) {
     let url = site.former.controller.clone().or_else(|| site.controller.clone());
     let Some(url) = url else {
-        log(&format!("Slurm asks to {} {nodes}, which are ours; the engine's address is not known", op.word()));
+        log(&format!(
+            "Slurm asks to {} {nodes}, which are ours; the engine's address is not known",
+            op.word()
+        ));
         return;
     };
     let socket = site.former.munge_socket.clone().or_else(|| SlurmConf::here().munge_socket());
     let payload = serde_json::json!({"v": 1, "do": "power", "op": op.word(), "nodes": nodes}).to_string();
-    let answer =
-        wire::post(std::slice::from_ref(&url), "/v1/control", payload.as_bytes(), &Munge { socket }, PATIENCE);
+    let answer = wire::post(
+        std::slice::from_ref(&url),
+        "/v1/control",
+        payload.as_bytes(),
+        &Munge { socket },
+        PATIENCE,
+    );
     let trouble = match answer {
         Ok(reply) if reply.status == 200 => return,
         Ok(reply) => wire::error_text(&reply),

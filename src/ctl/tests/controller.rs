@@ -12,6 +12,7 @@ use std::{
 pub struct Asked {
     pub path: String,
     pub payload: serde_json::Value,
+    pub body: String,
 }
 
 pub struct Fake {
@@ -50,11 +51,12 @@ impl Fake {
                 reader.read_exact(&mut body).unwrap();
                 let body = String::from_utf8(body).unwrap();
                 let hex = body.strip_prefix("MUNGE:").and_then(|b| b.strip_suffix(':')).unwrap_or_default();
-                let bytes: Vec<u8> =
-                    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+                let bytes: Vec<u8> = (0..hex.len() / 2)
+                    .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+                    .collect();
                 let payload = serde_json::from_slice(&bytes).unwrap_or_default();
                 let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-                send.send(Asked { path, payload }).unwrap();
+                send.send(Asked { path, payload, body }).unwrap();
                 let mut stream = stream;
                 write!(
                     stream,

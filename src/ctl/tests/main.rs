@@ -1,12 +1,14 @@
 //! The two programs as they are run: with a controller that is a socket of the test, a munge that is a script, and a
 //! real slurmctld where one is installed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs)]
 
 mod controller;
 mod files;
 mod people;
 mod power;
 mod slurmctld;
+mod stop;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +16,7 @@ use std::{
 };
 
 /// A directory with a `munge` that writes its input in hex, and nothing of the machine's own settings.
-pub struct Bench {
+pub(crate) struct Bench {
     pub dir: tempfile::TempDir,
 }
 
@@ -55,7 +57,11 @@ impl Bench {
     }
 
     pub fn ctl(&self, args: &[&str]) -> Output {
-        self.command(Path::new(env!("CARGO_BIN_EXE_burstctl"))).args(args).output().unwrap()
+        self.ctl_command().args(args).output().unwrap()
+    }
+
+    pub fn ctl_command(&self) -> Command {
+        self.command(Path::new(env!("CARGO_BIN_EXE_burstctl")))
     }
 
     pub fn power(&self) -> Command {

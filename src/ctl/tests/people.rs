@@ -47,7 +47,10 @@ fn the_controllers_refusal_is_told_and_is_exit_code_1() {
     assert!(err(&o).contains("job 99 is not one of yours"), "{}", err(&o));
     let o = b.ctl(&["explain", "99", "--json", "--controller", &fake.url]);
     assert_eq!(o.status.code(), Some(1));
-    assert_eq!(serde_json::from_str::<Value>(&out(&o)).unwrap(), json!({"error": "job 99 is not one of yours"}));
+    assert_eq!(
+        serde_json::from_str::<Value>(&out(&o)).unwrap(),
+        json!({"error": "job 99 is not one of yours"})
+    );
 }
 
 #[test]
@@ -86,7 +89,8 @@ fn the_socket_of_slurm_conf_is_used_and_an_option_wins() {
 fn a_standby_is_passed_over_for_the_active_controller() {
     let b = Bench::new();
     let standby = Fake::answering(vec![(503, r#"{"error":"standby","code":"standby"}"#)]);
-    let active = Fake::answering(vec![(200, r#"{"cluster":{"name":"c1"},"pools":[],"gangs":[],"warnings":[]}"#)]);
+    let active =
+        Fake::answering(vec![(200, r#"{"cluster":{"name":"c1"},"pools":[],"gangs":[],"warnings":[]}"#)]);
     let text = config("127.0.0.1:1").replace(
         "listen = \"127.0.0.1:1\"",
         &format!("listen = \"127.0.0.1:1\"\nadvertise = [\"{}\", \"{}\"]", standby.url, active.url),
@@ -135,9 +139,17 @@ fn help_completions_and_manual_name_every_command() {
     let help = out(&b.ctl(&["--help"]));
     let man = out(&b.ctl(&["man"]));
     let bash = out(&b.ctl(&["completions", "bash"]));
-    for command in
-        ["status", "explain", "plan", "validate", "slurm-conf", "terminate", "stop-everything", "completions", "man"]
-    {
+    for command in [
+        "status",
+        "explain",
+        "plan",
+        "validate",
+        "slurm-conf",
+        "terminate",
+        "stop-everything",
+        "completions",
+        "man",
+    ] {
         assert!(help.contains(command), "help lacks {command}");
         assert!(bash.contains(command), "completions lack {command}");
         let heading = format!("BURSTCTL {}", command.to_uppercase());

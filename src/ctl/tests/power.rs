@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 fn former(b: &Bench) -> String {
     let log = b.path("former.log");
-    let script = b.script("former", &format!("echo \"$* ${{SLURM_RESUME_FILE:-none}}\" >> {}; exit 7", log.display()));
+    let script =
+        b.script("former", &format!("echo \"$* ${{SLURM_RESUME_FILE:-none}}\" >> {}; exit 7", log.display()));
     b.write("burst-power.conf", &format!("former_resume = {0:?}\nformer_suspend = {0:?}\n", script));
     log.display().to_string()
 }
@@ -33,7 +34,10 @@ fn our_names_go_to_the_engine_and_the_rest_to_the_former_program() {
         .unwrap();
     let asked = fake.next();
     assert_eq!(asked.path, "/v1/control");
-    assert_eq!(asked.payload, json!({"v": 1, "do": "power", "op": "resume", "nodes": "efa6-0004,efa7-[0001-0002]"}));
+    assert_eq!(
+        asked.payload,
+        json!({"v": 1, "do": "power", "op": "resume", "nodes": "efa6-0004,efa7-[0001-0002]"})
+    );
     assert_eq!(read(&log), "gpu[1-2] none\n");
     assert_eq!(o.status.code(), Some(7), "the former program's own exit code");
     assert_eq!(err(&o), "");

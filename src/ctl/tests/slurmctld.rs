@@ -37,7 +37,8 @@ fn port() -> u16 {
 
 #[test]
 fn a_real_slurmctld_takes_the_lines_and_calls_burst_power() {
-    let (Some(slurmctld), Some(munged), Some(scontrol)) = (program("slurmctld"), program("munged"), program("scontrol"))
+    let (Some(slurmctld), Some(munged), Some(scontrol)) =
+        (program("slurmctld"), program("munged"), program("scontrol"))
     else {
         println!("skipped: slurmctld, munged or scontrol is not installed");
         return;
@@ -74,11 +75,23 @@ fn a_real_slurmctld_takes_the_lines_and_calls_burst_power() {
         );
         b.script(&format!("sbin/{name}"), &body);
     }
-    let text = config("127.0.0.1:1")
-        .replace("nodes = \"efa6-[0001-0004]\"", "nodes = \"efa6-[0001-0004]\"\nnode_addr = \"127.0.0.1\"\nports = \"21250-21253\"");
+    let text = config("127.0.0.1:1").replace(
+        "nodes = \"efa6-[0001-0004]\"",
+        "nodes = \"efa6-[0001-0004]\"\nnode_addr = \"127.0.0.1\"\nports = \"21250-21253\"",
+    );
     let burst = b.write("burst.toml", &text);
     let power = b.path("sbin/burst-power");
-    let o = b.ctl(&["slurm-conf", "--config", burst.to_str().unwrap(), "--part", "slurm", "--burst-power", power.to_str().unwrap()]);
+    let o = b.ctl(&[
+        "slurm-conf",
+        "--config",
+        burst.to_str().unwrap(),
+        "--part",
+        "slurm",
+        "--burst-power",
+        power.to_str().unwrap(),
+        "--suspend-timeout",
+        "2",
+    ]);
     assert_eq!(o.status.code(), Some(0), "{}", err(&o));
     // The plugin itself is not built here.
     let lines = out(&o).replace("JobSubmitPlugins=burst", "#JobSubmitPlugins=burst");
@@ -115,14 +128,25 @@ fn a_real_slurmctld_takes_the_lines_and_calls_burst_power() {
     let nodes = out(&ask(&["-o", "show", "nodes"]));
     assert_eq!(nodes.lines().count(), 20, "{nodes}");
     let one = nodes.lines().find(|l| l.starts_with("NodeName=efa7-0016 ")).unwrap();
-    for part in ["CPUTot=192", "RealMemory=749568", "State=IDLE+CLOUD+POWERED_DOWN", "AvailableFeatures=hpc7a.96xlarge,efa,"] {
+    for part in [
+        "CPUTot=192",
+        "RealMemory=749568",
+        "State=IDLE+CLOUD+POWERED_DOWN",
+        "AvailableFeatures=hpc7a.96xlarge,efa,",
+    ] {
         assert!(one.contains(part), "{part} is missing in {one}");
     }
     let four = nodes.lines().find(|l| l.starts_with("NodeName=efa6-0004 ")).unwrap();
     assert!(four.contains("NodeAddr=127.0.0.1") && four.contains("Port=21253"), "{four}");
     let partition = out(&ask(&["-o", "show", "partition", "efa"]));
     assert!(partition.contains("TotalNodes=20"), "{partition}");
-    for bad in ["error: power_save", "error: Invalid", "error: _parse", "error: ResumeProgram", "error: SuspendProgram"] {
+    for bad in [
+        "error: power_save",
+        "error: Invalid",
+        "error: _parse",
+        "error: ResumeProgram",
+        "error: SuspendProgram",
+    ] {
         assert!(!log().contains(bad), "{bad}: {}", log());
     }
 
@@ -137,4 +161,9 @@ fn a_real_slurmctld_takes_the_lines_and_calls_burst_power() {
     let o = ask(&["update", "nodename=efa7-[0001-0002]", "state=power_down_force"]);
     assert!(o.status.success(), "{}", err(&o));
     until("the call of burst-suspend", || calls().contains("burst-suspend efa7-[0001-0002]"));
+    // And the names are free again, as `idle~`.
+    let down = |line: &str| line.contains("State=IDLE+CLOUD+POWERED_DOWN");
+    until("POWERED_DOWN", || {
+        out(&ask(&["-o", "show", "nodes", "efa7-[0001-0002]"])).lines().filter(|l| down(l)).count() == 2
+    });
 }

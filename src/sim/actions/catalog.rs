@@ -47,7 +47,11 @@ pub fn instance_types(r: &Request<'_>) -> ApiResult<Value> {
     let filters = Filters::read(&r.tree, &known)?;
     let names = r.tree.strings("InstanceType");
     if names.len() > 100 {
-        return Err(ApiError::value("InstanceTypes", &names.len().to_string(), "At most 100 types in one call."));
+        return Err(ApiError::value(
+            "InstanceTypes",
+            &names.len().to_string(),
+            "At most 100 types in one call.",
+        ));
     }
     let unknown: Vec<&str> = names.iter().filter(|n| specs::find(n).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
@@ -113,7 +117,16 @@ pub fn images(r: &Request<'_>) -> ApiResult<Value> {
     let cfg = &r.sim.cfg;
     let filters = Filters::read(
         &r.tree,
-        &["architecture", "image-id", "name", "state", "owner-id", "image-type", "virtualization-type", "tag"],
+        &[
+            "architecture",
+            "image-id",
+            "name",
+            "state",
+            "owner-id",
+            "image-type",
+            "virtualization-type",
+            "tag",
+        ],
     )?;
     let ids = r.tree.strings("ImageId");
     let have: Vec<&str> = cfg.images.iter().map(|i| i.id.as_str()).collect();
@@ -170,7 +183,16 @@ pub fn subnets(r: &Request<'_>) -> ApiResult<Value> {
     let cfg = &r.sim.cfg;
     let filters = Filters::read(
         &r.tree,
-        &["availability-zone", "availabilityZone", "availability-zone-id", "subnet-id", "vpc-id", "state", "cidr-block", "tag"],
+        &[
+            "availability-zone",
+            "availabilityZone",
+            "availability-zone-id",
+            "subnet-id",
+            "vpc-id",
+            "state",
+            "cidr-block",
+            "tag",
+        ],
     )?;
     let ids = r.tree.strings("SubnetId");
     let have: Vec<&str> = cfg.subnets.iter().map(|s| s.id.as_str()).collect();
@@ -294,5 +316,7 @@ pub fn zones(r: &Request<'_>) -> ApiResult<Value> {
 /// STS GetCallerIdentity.
 pub fn identity(r: &Request<'_>) -> ApiResult<Value> {
     let account = &r.sim.cfg.account;
-    Ok(json!({"Arn": format!("arn:aws:iam::{account}:user/burst"), "UserId": "AIDABURSTSIMULATOR00", "Account": account}))
+    Ok(
+        json!({"Arn": format!("arn:aws:iam::{account}:user/burst"), "UserId": "AIDABURSTSIMULATOR00", "Account": account}),
+    )
 }

@@ -15,7 +15,10 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         return Err(ApiError::value("GroupName", name, "Expected at most 255 ASCII characters."));
     }
     let strategy = r.tree.str("Strategy").unwrap_or("cluster");
-    if strategy == "precision-time" || r.tree.str("LinkedGroupId").is_some() || r.tree.str("ParentGroupId").is_some() {
+    if strategy == "precision-time"
+        || r.tree.str("LinkedGroupId").is_some()
+        || r.tree.str("ParentGroupId").is_some()
+    {
         return Err(ApiError::new("UnsupportedOperation", "This kind of placement group is not simulated."));
     }
     let partitions = r.tree.int("PartitionCount");
@@ -68,14 +71,18 @@ pub fn unknown(name: &str) -> ApiError {
 
 /// DescribePlacementGroups.
 pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
-    let filters = Filters::read(&r.tree, &["group-name", "group-arn", "state", "strategy", "spread-level", "tag"])?;
+    let filters =
+        Filters::read(&r.tree, &["group-name", "group-arn", "state", "strategy", "spread-level", "tag"])?;
     let (names, ids) = (r.tree.strings("GroupName"), r.tree.strings("GroupId"));
     let w = r.sim.world();
     if let Some(n) = names.iter().find(|n| !w.groups.contains_key(*n)) {
         return Err(unknown(n));
     }
     if let Some(id) = ids.iter().find(|i| !w.groups.values().any(|g| g.id == **i)) {
-        return Err(ApiError::new("InvalidPlacementGroupId.Unknown", format!("The Placement Group '{id}' is unknown.")));
+        return Err(ApiError::new(
+            "InvalidPlacementGroupId.Unknown",
+            format!("The Placement Group '{id}' is unknown."),
+        ));
     }
     dry_run(&r.tree)?;
     let list: Vec<Value> = w
@@ -88,7 +95,10 @@ pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
                 "state" => vec!["available".into()],
                 "strategy" => vec![g.strategy.clone()],
                 "spread-level" => g.spread.iter().cloned().collect(),
-                _ => vec![format!("arn:aws:ec2:{}:{}:placement-group/{}", r.sim.cfg.region, r.sim.cfg.account, g.name)],
+                _ => vec![format!(
+                    "arn:aws:ec2:{}:{}:placement-group/{}",
+                    r.sim.cfg.region, r.sim.cfg.account, g.name
+                )],
             })
         })
         .map(|g| show(r, g))

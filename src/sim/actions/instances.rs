@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 fn check_ids(ids: &[String]) -> ApiResult<()> {
     match ids.iter().find(|i| !well_formed(i, "i")) {
-        Some(bad) => {
-            Err(ApiError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{bad}\" (expecting \"i-...\")")))
-        }
+        Some(bad) => Err(ApiError::new(
+            "InvalidInstanceID.Malformed",
+            format!("Invalid id: \"{bad}\" (expecting \"i-...\")"),
+        )),
         None => Ok(()),
     }
 }
@@ -145,12 +146,18 @@ fn show(r: &Request<'_>, w: &World, i: &Instance, now: u64) -> Value {
     put("productCodes", json!([]));
     put("instanceType", json!(i.itype));
     put("launchTime", json!(iso8601(i.launched_ms)));
-    put("placement", json!({
-        "availabilityZone": i.zone, "availabilityZoneId": r.sim.zone_id(&i.zone),
-        "groupName": i.group.clone().unwrap_or_default(), "tenancy": "default",
-        "groupId": i.group.as_ref().and_then(|g| w.groups.get(g)).map(|g| g.id.clone()),
-    }));
-    put("monitoring", json!({"state": if i.data.flag("Monitoring.Enabled") { "enabled" } else { "disabled" }}));
+    put(
+        "placement",
+        json!({
+            "availabilityZone": i.zone, "availabilityZoneId": r.sim.zone_id(&i.zone),
+            "groupName": i.group.clone().unwrap_or_default(), "tenancy": "default",
+            "groupId": i.group.as_ref().and_then(|g| w.groups.get(g)).map(|g| g.id.clone()),
+        }),
+    );
+    put(
+        "monitoring",
+        json!({"state": if i.data.flag("Monitoring.Enabled") { "enabled" } else { "disabled" }}),
+    );
     put("architecture", json!(spec.and_then(|s| s.architectures().into_iter().next())));
     put("rootDeviceType", json!("ebs"));
     put("rootDeviceName", json!("/dev/sda1"));
@@ -162,20 +169,26 @@ fn show(r: &Request<'_>, w: &World, i: &Instance, now: u64) -> Value {
     put("ebsOptimized", json!(i.data.flag("EbsOptimized")));
     if i.market == "spot" {
         put("instanceLifecycle", json!("spot"));
-        put("spotInstanceRequestId", json!(format!("sir-{}", i.id.trim_start_matches("i-").get(9..).unwrap_or(""))));
+        put(
+            "spotInstanceRequestId",
+            json!(format!("sir-{}", i.id.trim_start_matches("i-").get(9..).unwrap_or(""))),
+        );
     }
     if let Some(s) = spec {
         let cores = i.data.int("CpuOptions.CoreCount").unwrap_or(s.cores);
         let threads = i.data.int("CpuOptions.ThreadsPerCore").unwrap_or(s.threads);
         put("cpuOptions", json!({"coreCount": cores, "threadsPerCore": threads}));
     }
-    put("metadataOptions", json!({
-        "state": "applied", "httpTokens": text("MetadataOptions.HttpTokens").unwrap_or("optional"),
-        "httpPutResponseHopLimit": i.data.int("MetadataOptions.HttpPutResponseHopLimit").unwrap_or(1),
-        "httpEndpoint": text("MetadataOptions.HttpEndpoint").unwrap_or("enabled"),
-        "httpProtocolIpv6": text("MetadataOptions.HttpProtocolIpv6").unwrap_or("disabled"),
-        "instanceMetadataTags": text("MetadataOptions.InstanceMetadataTags").unwrap_or("disabled"),
-    }));
+    put(
+        "metadataOptions",
+        json!({
+            "state": "applied", "httpTokens": text("MetadataOptions.HttpTokens").unwrap_or("optional"),
+            "httpPutResponseHopLimit": i.data.int("MetadataOptions.HttpPutResponseHopLimit").unwrap_or(1),
+            "httpEndpoint": text("MetadataOptions.HttpEndpoint").unwrap_or("enabled"),
+            "httpProtocolIpv6": text("MetadataOptions.HttpProtocolIpv6").unwrap_or("disabled"),
+            "instanceMetadataTags": text("MetadataOptions.InstanceMetadataTags").unwrap_or("disabled"),
+        }),
+    );
     if live {
         put("subnetId", json!(i.subnet));
         put("vpcId", json!(cfg.vpc));
@@ -212,7 +225,11 @@ pub fn terminate(r: &Request<'_>) -> ApiResult<Value> {
         return Err(ApiError::missing("InstanceId"));
     }
     if ids.len() > 1000 {
-        return Err(ApiError::value("InstanceId", &ids.len().to_string(), "At most 1000 instances in one call."));
+        return Err(ApiError::value(
+            "InstanceId",
+            &ids.len().to_string(),
+            "At most 1000 instances in one call.",
+        ));
     }
     check_ids(&ids)?;
     ids.sort();
@@ -230,7 +247,9 @@ pub fn terminate(r: &Request<'_>) -> ApiResult<Value> {
     {
         return Err(ApiError::new(
             "OperationNotPermitted",
-            format!("The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."),
+            format!(
+                "The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."
+            ),
         ));
     }
     dry_run(&r.tree)?;

@@ -108,13 +108,19 @@ impl Wish {
         let (zone, subnet) = self.place(cfg, itype)?;
         let image = self.either("ImageId").ok_or_else(|| ApiError::missing("ImageId"))?;
         let Some(ami) = cfg.images.iter().find(|i| i.id == image) else {
-            return Err(ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{image}]' does not exist")));
+            return Err(ApiError::new(
+                "InvalidAMIID.NotFound",
+                format!("The image id '[{image}]' does not exist"),
+            ));
         };
         if !spec.architectures().contains(&ami.architecture) {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("The architecture '{}' of the specified instance type does not match the architecture '{}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.",
-                    spec.architectures().join(","), ami.architecture),
+                format!(
+                    "The architecture '{}' of the specified instance type does not match the architecture '{}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.",
+                    spec.architectures().join(","),
+                    ami.architecture
+                ),
             ));
         }
         let (nics, groups) = interfaces(cfg, data, spec)?;
@@ -124,7 +130,11 @@ impl Wish {
         }
         let weight = self.over.float("WeightedCapacity").unwrap_or(1.0);
         if weight < 1.0 || weight.fract() != 0.0 {
-            return Err(ApiError::value("WeightedCapacity", &weight.to_string(), "Expected a whole number from 1."));
+            return Err(ApiError::value(
+                "WeightedCapacity",
+                &weight.to_string(),
+                "Expected a whole number from 1.",
+            ));
         }
         Ok(Pool {
             spec,
@@ -140,13 +150,9 @@ impl Wish {
     }
 
     fn place(&self, cfg: &Config, itype: &str) -> ApiResult<(String, String)> {
-        let from_nic = || {
-            self.template.data.list("NetworkInterface").into_iter().find_map(|n| n.str("SubnetId"))
-        };
-        let zone = self
-            .over
-            .str("AvailabilityZone")
-            .or_else(|| self.either("Placement.AvailabilityZone"));
+        let from_nic =
+            || self.template.data.list("NetworkInterface").into_iter().find_map(|n| n.str("SubnetId"));
+        let zone = self.over.str("AvailabilityZone").or_else(|| self.either("Placement.AvailabilityZone"));
         if let Some(z) = zone.filter(|z| !cfg.zones.iter().any(|x| x == z)) {
             return Err(ApiError::new("InvalidParameterValue", format!("Invalid availability zone: [{z}]")));
         }
@@ -159,19 +165,30 @@ impl Wish {
                 .subnets
                 .iter()
                 .find(|s| zone.map_or_else(|| offered.contains(&s.zone.as_str()), |z| s.zone == z))
-                .ok_or_else(|| ApiError::new("MissingInput", "No subnets found for the default VPC. Please specify a subnet."))?,
+                .ok_or_else(|| {
+                    ApiError::new(
+                        "MissingInput",
+                        "No subnets found for the default VPC. Please specify a subnet.",
+                    )
+                })?,
         };
         if let Some(z) = zone.filter(|z| *z != subnet.zone) {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("The availability zone '{z}' does not match the zone '{}' of the subnet '{}'.", subnet.zone, subnet.id),
+                format!(
+                    "The availability zone '{z}' does not match the zone '{}' of the subnet '{}'.",
+                    subnet.zone, subnet.id
+                ),
             ));
         }
         if !offered.contains(&subnet.zone.as_str()) {
             return Err(ApiError::new(
                 "Unsupported",
-                format!("Your requested instance type ({itype}) is not supported in your requested Availability Zone ({}). Please retry your request by not specifying an Availability Zone or choosing {}.",
-                    subnet.zone, offered.join(", ")),
+                format!(
+                    "Your requested instance type ({itype}) is not supported in your requested Availability Zone ({}). Please retry your request by not specifying an Availability Zone or choosing {}.",
+                    subnet.zone,
+                    offered.join(", ")
+                ),
             ));
         }
         Ok((subnet.zone.clone(), subnet.id.clone()))
@@ -183,15 +200,22 @@ fn check_group(w: &World, name: &str, spec: &Spec, zone: &str) -> ApiResult<()> 
     if !spec.groups(&g.strategy) {
         return Err(ApiError::new(
             "InvalidParameterCombination",
-            format!("The instance type '{}' is not supported in placement groups of strategy '{}'.", spec.name, g.strategy),
+            format!(
+                "The instance type '{}' is not supported in placement groups of strategy '{}'.",
+                spec.name, g.strategy
+            ),
         ));
     }
     if g.strategy == "cluster" {
-        let held = |i: &&crate::world::Instance| i.state != State::Terminated && i.group.as_deref() == Some(name);
+        let held =
+            |i: &&crate::world::Instance| i.state != State::Terminated && i.group.as_deref() == Some(name);
         if let Some(other) = w.instances.values().filter(held).find(|i| i.zone != zone) {
             return Err(ApiError::new(
                 "InvalidParameterCombination",
-                format!("The cluster placement group '{name}' has instances in Availability Zone {}; it cannot span to {zone}.", other.zone),
+                format!(
+                    "The cluster placement group '{name}' has instances in Availability Zone {}; it cannot span to {zone}.",
+                    other.zone
+                ),
             ));
         }
     }
@@ -242,13 +266,19 @@ fn interfaces(cfg: &Config, data: &Tree, spec: &Spec) -> ApiResult<(Vec<WishedNi
         let Some(c) = usize::try_from(card).ok().and_then(|i| spec.cards.get(i)) else {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("NetworkCardIndex {card} exceeds the network cards of {} ({}).", spec.name, spec.cards.len()),
+                format!(
+                    "NetworkCardIndex {card} exceeds the network cards of {} ({}).",
+                    spec.name,
+                    spec.cards.len()
+                ),
             ));
         };
         if !places.insert((card, device)) {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("Each network interface requires a unique device index. (network card {card}, device {device})"),
+                format!(
+                    "Each network interface requires a unique device index. (network card {card}, device {device})"
+                ),
             ));
         }
         let efa = kind != "interface";
@@ -256,13 +286,22 @@ fn interfaces(cfg: &Config, data: &Tree, spec: &Spec) -> ApiResult<(Vec<WishedNi
             return combination(format!("EFA interfaces are not supported on {}.", spec.name));
         }
         if !c.kinds.iter().any(|k| k == kind) {
-            return combination(format!("Network card {card} of {} does not support interfaces of type '{kind}'.", spec.name));
+            return combination(format!(
+                "Network card {card} of {} does not support interfaces of type '{kind}'.",
+                spec.name
+            ));
         }
         if kind == "efa-only" {
             if card == 0 && device == 0 {
                 return combination("The primary network interface cannot be of type 'efa-only'.".into());
             }
-            let address = ["PrivateIpAddress", "PrivateIpAddresses", "SecondaryPrivateIpAddressCount", "Ipv6AddressCount", "Ipv6Addresses"];
+            let address = [
+                "PrivateIpAddress",
+                "PrivateIpAddresses",
+                "SecondaryPrivateIpAddressCount",
+                "Ipv6AddressCount",
+                "Ipv6Addresses",
+            ];
             if address.iter().any(|a| n.at(a).is_some()) {
                 return combination("Interfaces of type 'efa-only' cannot have IP addresses.".into());
             }
@@ -311,7 +350,8 @@ pub fn wishes(w: &World, tree: &Tree) -> ApiResult<Vec<Wish>> {
         let empty = Tree::default();
         let spec = c.at("LaunchTemplateSpecification").unwrap_or(&empty);
         let template = templates::named(w, spec)?.clone();
-        let version = spec.need("Version").map_err(|_| ApiError::missing("LaunchTemplateSpecification.Version"))?;
+        let version =
+            spec.need("Version").map_err(|_| ApiError::missing("LaunchTemplateSpecification.Version"))?;
         templates::version(&template, version)?;
         let version = version.to_owned();
         let overs = c.list("Overrides");
@@ -320,7 +360,10 @@ pub fn wishes(w: &World, tree: &Tree) -> ApiResult<Vec<Wish>> {
         }
         for o in overs {
             if o.at("InstanceRequirements").is_some() {
-                return Err(ApiError::new("UnsupportedOperation", "Attribute-based instance type selection is not simulated."));
+                return Err(ApiError::new(
+                    "UnsupportedOperation",
+                    "Attribute-based instance type selection is not simulated.",
+                ));
             }
             out.push(Wish { template: template.clone(), version: version.clone(), over: o.clone() });
         }
@@ -329,7 +372,10 @@ pub fn wishes(w: &World, tree: &Tree) -> ApiResult<Vec<Wish>> {
         return Err(ApiError::missing("LaunchTemplateConfigs"));
     }
     if out.len() > 300 {
-        return Err(ApiError::new("InvalidParameterValue", "A fleet can have at most 300 launch template overrides."));
+        return Err(ApiError::new(
+            "InvalidParameterValue",
+            "A fleet can have at most 300 launch template overrides.",
+        ));
     }
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! The API's actions.
 
+pub mod allocate;
 pub mod catalog;
 pub mod fleet;
 pub mod groups;

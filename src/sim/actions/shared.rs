@@ -43,8 +43,11 @@ impl Filters {
         for f in tree.list("Filter") {
             let name = f.need("Name").map_err(|_| ApiError::missing("Filter.Name"))?;
             let tag = name == "tag-key" || name.strip_prefix("tag:").is_some_and(|k| !k.is_empty());
-            if !known.contains(&name) && !(tag && known.contains(&"tag")) {
-                return Err(ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid")));
+            if !(known.contains(&name) || tag && known.contains(&"tag")) {
+                return Err(ApiError::new(
+                    "InvalidParameterValue",
+                    format!("The filter '{name}' is invalid"),
+                ));
             }
             let values = f.strings("Value");
             if values.is_empty() {
@@ -56,11 +59,6 @@ impl Filters {
             list.push((name.to_owned(), values));
         }
         Ok(Self(list))
-    }
-
-    /// Whether there is any.
-    pub fn any(&self) -> bool {
-        !self.0.is_empty()
     }
 
     /// Whether a resource passes: `attribute` answers a filter's name with the resource's values.
@@ -84,13 +82,22 @@ pub fn page<T>(tree: &Tree, list: Vec<T>, (min, max): (i64, i64)) -> ApiResult<(
             .strip_prefix("burst-page-")
             .and_then(|n| n.parse::<usize>().ok())
             .filter(|n| *n <= list.len())
-            .ok_or_else(|| ApiError::new("InvalidPaginationToken", "The specified pagination token is not valid or is expired."))?,
+            .ok_or_else(|| {
+                ApiError::new(
+                    "InvalidPaginationToken",
+                    "The specified pagination token is not valid or is expired.",
+                )
+            })?,
     };
     let size = match tree.int("MaxResults") {
         None => usize::MAX,
         Some(n) if (min..=max).contains(&n) => usize::try_from(n).unwrap_or(usize::MAX),
         Some(n) => {
-            return Err(ApiError::value("MaxResults", &n.to_string(), &format!("Expecting a value between {min} and {max}.")));
+            return Err(ApiError::value(
+                "MaxResults",
+                &n.to_string(),
+                &format!("Expecting a value between {min} and {max}."),
+            ));
         }
     };
     let total = list.len();
@@ -113,17 +120,28 @@ pub fn read_tags(list: &[&Tree]) -> ApiResult<Tags> {
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"),
+                format!(
+                    "Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"
+                ),
             ));
         }
         if key.chars().count() > 128 {
-            return Err(ApiError::new("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters"));
+            return Err(ApiError::new(
+                "InvalidParameterValue",
+                "Tag key exceeds the maximum length of 128 characters",
+            ));
         }
         if value.chars().count() > 256 {
-            return Err(ApiError::new("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters"));
+            return Err(ApiError::new(
+                "InvalidParameterValue",
+                "Tag value exceeds the maximum length of 256 characters",
+            ));
         }
         if tags.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(ApiError::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")));
+            return Err(ApiError::new(
+                "InvalidParameterValue",
+                format!("Duplicate tag key '{key}' specified."),
+            ));
         }
     }
     if tags.len() > 50 {
@@ -151,7 +169,10 @@ pub fn tag_specs(tree: &Tree, path: &str, allowed: &[&str]) -> ApiResult<Vec<(St
         }
         let tags = read_tags(&s.list("Tag"))?;
         if tags.is_empty() {
-            return Err(ApiError::new("InvalidParameterValue", "Tag specification must have at least one tag"));
+            return Err(ApiError::new(
+                "InvalidParameterValue",
+                "Tag specification must have at least one tag",
+            ));
         }
         out.push((kind.to_owned(), tags));
     }
@@ -167,7 +188,11 @@ pub fn tags_of(specs: &[(String, Tags)], kind: &str) -> Tags {
 pub fn replay(r: &Request<'_>, w: &World, action: &'static str, longest: usize) -> ApiResult<Option<Value>> {
     let Some(token) = r.tree.str("ClientToken") else { return Ok(None) };
     if token.is_empty() || token.len() > longest || !token.bytes().all(|b| (0x21..0x7f).contains(&b)) {
-        return Err(ApiError::value("ClientToken", token, &format!("Expected 1 to {longest} ASCII characters.")));
+        return Err(ApiError::value(
+            "ClientToken",
+            token,
+            &format!("Expected 1 to {longest} ASCII characters."),
+        ));
     }
     match w.tokens.get(&(action, token.to_owned())) {
         None => Ok(None),

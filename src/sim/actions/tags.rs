@@ -37,7 +37,11 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         return Err(ApiError::missing("TagSet"));
     }
     if ids.len() > 1000 {
-        return Err(ApiError::value("ResourceIdSet", &ids.len().to_string(), "At most 1000 resources in one call."));
+        return Err(ApiError::value(
+            "ResourceIdSet",
+            &ids.len().to_string(),
+            "At most 1000 resources in one call.",
+        ));
     }
     let mut w = r.sim.world();
     // Everything is checked before anything is written.
@@ -55,7 +59,10 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         };
         let own = tags.keys().chain(new.keys()).filter(|k| !k.starts_with("aws:"));
         if own.collect::<std::collections::BTreeSet<_>>().len() > 50 {
-            return Err(ApiError::new("TagLimitExceeded", format!("The maximum number of tags for {id} is 50.")));
+            return Err(ApiError::new(
+                "TagLimitExceeded",
+                format!("The maximum number of tags for {id} is 50."),
+            ));
         }
     }
     dry_run(&r.tree)?;

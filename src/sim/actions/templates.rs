@@ -35,10 +35,17 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         return Err(ApiError::missing("LaunchTemplateData"));
     };
     if data.at("InstanceRequirements").is_some() {
-        return Err(ApiError::new("UnsupportedOperation", "Attribute-based instance type selection is not simulated."));
+        return Err(ApiError::new(
+            "UnsupportedOperation",
+            "Attribute-based instance type selection is not simulated.",
+        ));
     }
     let tags = tags_of(&tag_specs(&r.tree, "TagSpecification", &["launch-template"])?, "launch-template");
-    tag_specs(data, "TagSpecification", &["instance", "volume", "network-interface", "spot-instances-request"])?;
+    tag_specs(
+        data,
+        "TagSpecification",
+        &["instance", "volume", "network-interface", "spot-instances-request"],
+    )?;
     if let Some(text) = data.str("UserData") {
         user_data(text)?;
     }
@@ -159,7 +166,8 @@ pub fn versions(r: &Request<'_>) -> ApiResult<Value> {
     for (t, v) in list.iter().flat_map(|t| asked.iter().map(move |v| (t, v))) {
         version(t, v)?;
     }
-    let outside = r.tree.int("MinVersion").is_some_and(|n| n > 1) || r.tree.int("MaxVersion").is_some_and(|n| n < 1);
+    let outside =
+        r.tree.int("MinVersion").is_some_and(|n| n > 1) || r.tree.int("MaxVersion").is_some_and(|n| n < 1);
     let list: Vec<Value> = list
         .into_iter()
         .filter(|_| !outside)
@@ -210,7 +218,8 @@ fn data(tree: &Tree, parent: &str) -> Value {
         return json!(text);
     }
     if tree.kids().all(|(k, _)| k.parse::<u32>().is_ok()) {
-        let mut list: Vec<(u32, &Tree)> = tree.kids().filter_map(|(k, t)| Some((k.parse().ok()?, t))).collect();
+        let mut list: Vec<(u32, &Tree)> =
+            tree.kids().filter_map(|(k, t)| Some((k.parse().ok()?, t))).collect();
         list.sort_by_key(|(n, _)| *n);
         return list.into_iter().map(|(_, t)| data(t, parent)).collect();
     }

@@ -124,6 +124,9 @@ impl Cluster {
         let mut last = Err("never asked".to_owned());
         wait_until(limit, || {
             last = self.job(job);
+            if last.is_err() && self.slurmctld_died() {
+                return Err("slurmctld died".into());
+            }
             let Ok(fields) = &last else { return Ok(None) };
             Ok(wanted(fields)?.then(|| fields.clone()))
         })

@@ -17,36 +17,6 @@ const SLOT: u16 = 200;
 const FIRST_PORT: u16 = 20_000;
 const SLOTS: u16 = 55;
 
-/// The bridge that the simulator's namespaces hang on.
-#[derive(Debug)]
-pub struct Bridge {
-    /// Interface name.
-    pub name: String,
-    /// This side's address.
-    pub address: String,
-}
-
-impl Bridge {
-    fn make(slot: u16) -> Res<Self> {
-        let bridge = Self { name: format!("bst{slot}"), address: format!("10.213.{}.1", slot % 250) };
-        let _ = ip(&["link", "del", &bridge.name]);
-        ip(&["link", "add", &bridge.name, "type", "bridge"])?;
-        ip(&["addr", "add", &format!("{}/24", bridge.address), "dev", &bridge.name])?;
-        ip(&["link", "set", &bridge.name, "up"])?;
-        Ok(bridge)
-    }
-
-    /// Takes it away again.
-    pub fn remove(&mut self) {
-        let _ = ip(&["link", "del", &self.name]);
-    }
-}
-
-fn ip(args: &[&str]) -> Res<()> {
-    let out = run(Command::new(which("ip")).args(args), "", Duration::from_secs(10))?;
-    if out.ok() { Ok(()) } else { Err(format!("ip {}: {}", args.join(" "), out.text().trim())) }
-}
-
 fn account(name: &str) -> Option<(u32, u32)> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
     text.lines().find_map(|line| {
@@ -104,17 +74,18 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
     let host = run(&mut Command::new(which("hostname")), "", Duration::from_secs(5))?.out;
     let host = host.trim().split('.').next().unwrap_or("localhost").to_owned();
     let (port, held) = ports(usize::from(FIXED_PORTS) + spec.names())?;
-    let bridge = match spec.network {
-        Network::Netns => Some(Bridge::make((port - FIRST_PORT) / SLOT)?),
-        Network::Shared => None,
-    };
+    let netns_prefix = format!("10.{}", 150 + (port - FIRST_PORT) / SLOT);
     let at = Layout {
         dir: dir.path().to_owned(),
         port,
         host,
         slurm_plugins: slurm_plugin_dir()?,
         user: user.into(),
-        address: bridge.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |b| b.address.clone()),
+        address: match spec.network {
+            Network::Netns => format!("{netns_prefix}.0.1"),
+            Network::Shared => "127.0.0.1".into(),
+        },
+        netns_prefix,
     };
     let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).context(path.display());
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(uid), Some(gid)).context(path.display());
@@ -139,7 +110,6 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
         munged: None,
         slurmctld: None,
         slurmd: None,
-        bridge,
         stopped: false,
         _ports: held,
         dir: Some(dir),
@@ -176,10 +146,22 @@ impl Cluster {
                 need(found, program)?;
             }
         }
+        // A build that may be told of EFA devices that this machine does not have.
+        if spec.sim && !copy("burst-node-trial", "bin/burst-node")? {
+            return need(false, "burst-node-trial");
+        }
         let power = spec.plugin && copy("burst-power", "bin/burst-power")?;
         for name in ["burst-resume", "burst-suspend"] {
             let target = if power { at.file("bin/burst-power") } else { PathBuf::from("/bin/true") };
             symlink(target, at.file("bin").join(name)).context(name)?;
+        }
+        for device in ["rdmap0s6", "rdmap1s6"] {
+            let of = at.file("sys/class/infiniband").join(device).join("device");
+            let driver = at.file("sys/bus/pci/drivers/efa");
+            for dir in [&of, &driver] {
+                std::fs::create_dir_all(dir).context(dir.display())?;
+            }
+            symlink(driver, of.join("driver")).context(device)?;
         }
         write(&at.file("etc/prices.json"), files::PRICES)?;
         write(&at.file("etc/burst-node.json"), &files::node_json(at))?;

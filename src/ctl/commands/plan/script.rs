@@ -107,10 +107,14 @@ fn words_into(words: &[String], given: &mut Given) {
 pub fn geometry(given: &Given) -> Result<Geometry, String> {
     let text = |key: &str| given.get(key).cloned();
     let number = |key: &str| {
-        text(key).map(|v| count(&v).ok_or_else(|| format!("--{key}={v}: a positive number is needed"))).transpose()
+        text(key)
+            .map(|v| count(&v).ok_or_else(|| format!("--{key}={v}: a positive number is needed")))
+            .transpose()
     };
     let memory = |key: &str| {
-        text(key).map(|v| mebibytes(&v).ok_or_else(|| format!("--{key}={v}: write for example 16G or 4000M"))).transpose()
+        text(key)
+            .map(|v| mebibytes(&v).ok_or_else(|| format!("--{key}={v}: write for example 16G or 4000M")))
+            .transpose()
     };
     let mut g = Geometry {
         ntasks: number("ntasks")?,
@@ -152,8 +156,10 @@ pub fn geometry(given: &Given) -> Result<Geometry, String> {
 }
 
 fn prefixed(list: &str) -> String {
-    let parts: Vec<String> =
-        list.split(',').map(|p| if p.starts_with("gres:") { p.to_owned() } else { format!("gres:{p}") }).collect();
+    let parts: Vec<String> = list
+        .split(',')
+        .map(|p| if p.starts_with("gres:") { p.to_owned() } else { format!("gres:{p}") })
+        .collect();
     parts.join(",")
 }
 
@@ -197,7 +203,11 @@ pub fn slurm_time(text: &str) -> Option<Option<Seconds>> {
         (_, [h, m, s]) => (*h, *m, *s),
         _ => return None,
     };
-    let total = days.unwrap_or(0).checked_mul(86_400)?.checked_add(h.checked_mul(3600)?)?.checked_add(m.checked_mul(60)?)?;
+    let total = days
+        .unwrap_or(0)
+        .checked_mul(86_400)?
+        .checked_add(h.checked_mul(3600)?)?
+        .checked_add(m.checked_mul(60)?)?;
     // 0 is Slurm's way of asking for no limit.
     Some(Some(total.checked_add(s)?).filter(|t| *t > 0).map(Seconds))
 }
@@ -213,7 +223,10 @@ mod tests {
              #SBATCH --exclusive --burst --unknown=3\nsrun x\n#SBATCH -N 99\n",
         );
         let pairs: Vec<String> = given.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(pairs, ["burst=", "exclusive=", "job-name=my job", "nodes=4", "ntasks=768", "partition=efa"]);
+        assert_eq!(
+            pairs,
+            ["burst=", "exclusive=", "job-name=my job", "nodes=4", "ntasks=768", "partition=efa"]
+        );
     }
 
     #[test]
@@ -225,7 +238,10 @@ mod tests {
     fn geometry_of_an_mpi_job() {
         let given = sbatch_lines("#SBATCH -N 2-4 -n 384 -c 2 --mem=16G -t 1-02:00 --gres=gpu:8 -p efa");
         let g = geometry(&given).unwrap();
-        assert_eq!((g.min_nodes, g.max_nodes, g.ntasks, g.min_cpus), (Some(2), Some(4), Some(384), Some(768)));
+        assert_eq!(
+            (g.min_nodes, g.max_nodes, g.ntasks, g.min_cpus),
+            (Some(2), Some(4), Some(384), Some(768))
+        );
         assert_eq!((g.mem_per_node, g.time_limit), (Some(16_384), Some(Seconds(93_600))));
         assert_eq!((g.tres_per_node.as_deref(), g.partition.as_str()), (Some("gres:gpu:8"), "efa"));
     }

@@ -94,7 +94,7 @@ fn jobs(report: &mut Report, cluster: &mut Cluster, watch: &mut Watch) -> Res<()
         Ok(w.gang('c')?.was_told("no capacity"))
     })?;
     let sim = cluster.sim.as_ref().ok_or("no simulator")?;
-    sim.capacity(&json!([]))?;
+    sim.capacity("hpc6a.48xlarge", None)?;
     watch.say("EC2", "has hpc6a.48xlarge again");
     watch.until(cluster, "(c) ending", 2 * MINUTE, |w| Ok(ENDED.contains(&w.gang('c')?.state())))?;
 

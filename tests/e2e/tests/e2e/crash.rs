@@ -1,0 +1,95 @@
+//! slurmctld killed at the worst moments, and for good.
+
+use crate::help::*;
+use burst_e2e::proc::wait_until;
+use burst_e2e::{Cluster, User};
+use serde_json::json;
+use std::time::Duration;
+
+fn fleets(c: &Cluster) -> usize {
+    let text = std::fs::read_to_string(c.sim.as_ref().unwrap().audit()).unwrap_or_default();
+    text.lines().filter(|l| l.contains("\"action\":\"CreateFleet\"") && l.contains("\"done\":true")).count()
+}
+
+fn restart(c: &mut Cluster) {
+    c.kill_slurmctld();
+    c.start_slurmctld().unwrap();
+}
+
+const SCRIPT: &str = "srun printenv SLURMD_NODENAME";
+
+#[test]
+fn law2_one_fleet_per_intent_killed_before_the_answer() {
+    let mut c = cluster("kill-before");
+    let sim = c.sim.as_ref().unwrap();
+    sim.fault(&json!({"action": "CreateFleet", "kind": "delay", "ms": 8000})).unwrap();
+    let job = submit(&c, 4, &["-J", "kill-before"], SCRIPT);
+    c.wait_says(job, "launching", S).unwrap();
+    c.wait_saved("kill-before", S).unwrap();
+    restart(&mut c);
+    ran(&c, job, 4);
+    finish(c);
+}
+
+#[test]
+fn law2_one_fleet_per_intent_when_the_answer_is_lost() {
+    let c = cluster("lost-answer");
+    let sim = c.sim.as_ref().unwrap();
+    sim.fault(&json!({"action": "CreateFleet", "kind": "commit-then-drop", "times": 2})).unwrap();
+    let job = submit(&c, 4, &[], SCRIPT);
+    ran(&c, job, 4);
+    finish(c);
+}
+
+#[test]
+fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
+    let mut c = cluster("kill-after");
+    c.sim.as_ref().unwrap().settings(&json!({"pending_ms": 6000})).unwrap();
+    let job = submit(&c, 4, &["-J", "kill-after", "--no-requeue"], &format!("{SCRIPT}; sleep 15"));
+    c.wait_saved("kill-after", S).unwrap();
+    wait_until(S, || Ok((fleets(&c) > 0).then_some(()))).unwrap();
+    restart(&mut c);
+    c.wait_says(job, "booting", S).unwrap();
+    restart(&mut c);
+    c.wait_job(job, "RUNNING", S).unwrap();
+    // slurmctld saves a started job within its next save; a kill before that is Slurm's own loss.
+    wait_until(S, || {
+        let saved = std::fs::metadata(c.at.file("state/job_state")).and_then(|m| m.modified()).ok();
+        let start = c.job(job).ok().and_then(|f| burst_e2e::time::parse(&f["StartTime"]));
+        let at = saved.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
+        Ok(at.zip(start).filter(|(at, start)| *at > start + 1000).map(|_| ()))
+    })
+    .unwrap();
+    restart(&mut c);
+    ran(&c, job, 4);
+    assert_eq!(fleets(&c), 1);
+    finish(c);
+}
+
+#[test]
+fn law3_no_orphan_when_slurmctld_is_gone_for_good() {
+    let spec = spec("gone").pool("orphan_limit = \"10s\"");
+    let mut c = Cluster::start(spec).unwrap();
+    let job = submit(&c, 3, &[], "sleep 3");
+    c.wait_job(job, "RUNNING", S).unwrap();
+    c.snapshot().unwrap();
+    c.kill_slurmctld();
+    let sim = c.sim.as_ref().unwrap();
+    wait_until(S, || Ok(sim.living()?.is_empty().then_some(()))).unwrap();
+    c.stop();
+    assert!(c.processes().is_empty());
+}
+
+#[test]
+fn law4_the_controller_is_unhurt_by_an_endpoint_that_fails() {
+    let mut c = cluster("endpoint");
+    let pid = c.slurmctld_pid();
+    let sim = c.sim.as_ref().unwrap();
+    sim.fault(&json!({"action": "*", "kind": "http500", "times": 12})).unwrap();
+    let job = submit(&c, 2, &[], SCRIPT);
+    let local = c.sbatch(User::Ordinary, &["-p", "cpu", "-o", "/dev/null"], "true").unwrap();
+    c.wait_job(local, "COMPLETED", Duration::from_secs(20)).unwrap();
+    ran(&c, job, 2);
+    assert!(c.slurmctld_alive() && c.slurmctld_pid() == pid);
+    finish(c);
+}
