@@ -17,11 +17,15 @@ use std::{
 /// How long "we are the primary and it answers" is believed.
 const BELIEVED: Duration = Duration::from_secs(2);
 
+/// How long "nothing changed" is believed of the node table.
+const REREAD: Duration = Duration::from_secs(1);
+
 /// slurmctld, from inside.
 #[derive(Debug, Default)]
 pub struct Slurm {
     jobs_since: Mutex<i64>,
-    nodes_since: Mutex<i64>,
+    /// Time of the last look's data, and when all nodes were last read.
+    nodes_since: Mutex<(i64, Option<Instant>)>,
     munge_socket: Mutex<Option<CString>>,
     primary: Mutex<Option<(Instant, bool)>>,
 }
@@ -145,9 +149,14 @@ impl Controller for Slurm {
     }
 
     fn nodes(&self) -> Result<Changed<NodeRecord>, SlurmError> {
-        let mut since = lock(&self.nodes_since);
+        let mut state = lock(&self.nodes_since);
+        // POWERING_DOWN → POWERED_DOWN does not count as a change (seen on 22.05): read everything now and then.
+        let mut since = if state.1.is_none_or(|t| t.elapsed() >= REREAD) { 0 } else { state.0 };
         let mut out = Vec::new();
         let rc = shim::load_nodes(&mut since, |r| out.push(node(r)));
+        if rc == 0 {
+            *state = (since, Some(Instant::now()));
+        }
         if shim::is_no_change(rc) {
             return Ok(None);
         }
