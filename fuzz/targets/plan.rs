@@ -16,7 +16,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         (Err(e), _) => {
             assert!(!e.0.is_empty(), "an error without words");
             assert!(e.0.iter().all(|e| e.line > 0 && e.column > 0 && !e.text.is_empty()), "{e:?}");
-            assert!(theirs.is_err() || !e.0.iter().any(|e| e.text.starts_with("not JSON")), "serde_json takes it: {e:?}");
+            assert!(
+                theirs.is_err() || !e.0.iter().any(|e| e.text.starts_with("not JSON")),
+                "serde_json takes it: {e:?}"
+            );
             assert_eq!(render_errors(&e, "f").lines().count(), e.0.len(), "one line each: {e:?}");
         }
         (Ok(_), Err(e)) => panic!("minifying broke it: {e:?}"),

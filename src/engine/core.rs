@@ -72,6 +72,8 @@ pub(crate) struct Slot {
     pub seen: Seen,
     /// When the last effect ended, Unix ms.
     pub effect_ms: u64,
+    /// A look at its job came while an effect was under way.
+    pub missed: bool,
 }
 
 /// (type, zone, market): where capacity was missing.
@@ -149,7 +151,7 @@ impl Core {
         }
         self.dirty.insert(key.clone());
         self.taken.extend(gang.names.iter().cloned());
-        self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0 });
+        self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0, missed: false });
     }
 
     /// Runs for ever (until the queue's last sender is gone).
@@ -238,6 +240,9 @@ impl Core {
         let Some(mut slot) = self.slots.remove(key) else { return };
         slot.busy = None;
         slot.effect_ms = now;
+        if std::mem::take(&mut slot.missed) {
+            self.polls.expect(slot.gang.uid, now + 1);
+        }
         if let Some(group) = outcome.group {
             slot.gang.group = Some(group);
         }
@@ -326,6 +331,10 @@ impl Core {
         }
         let ended = !slot.gang.is_living();
         let new_job = slot.gang.job != before.job;
+        if ended && slot.gang.task.is_some() {
+            // The array's next task may be launched, although nothing changes in the job table.
+            self.polls.expect(slot.gang.uid, now);
+        }
         self.slots.insert(key.to_owned(), slot);
         if ended {
             self.prune();

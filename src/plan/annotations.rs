@@ -83,7 +83,9 @@ impl Annotations {
                 });
             }
             "max_spot_price" => self.max_spot_price = Some(MicroUsd::parse(value)?).filter(|m| m.0 > 0),
-            "max_cost" | "max_total_cost" => self.max_cost = Some(MicroUsd::parse(value)?).filter(|m| m.0 > 0),
+            "max_cost" | "max_total_cost" => {
+                self.max_cost = Some(MicroUsd::parse(value)?).filter(|m| m.0 > 0)
+            }
             "should_burst" => self.should_burst = Some(truth()?),
             "placement_group" | "placement" => {
                 if !["cluster", "partition", "spread"].contains(&value) {
@@ -126,7 +128,9 @@ pub fn from_script(script: &[u8]) -> Read {
     let block = text.lines().take_while(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
     let ours = block.filter_map(|l| {
         let l = l.trim();
-        l.strip_prefix("#BURST").or_else(|| l.strip_prefix("#ASBA")).filter(|r| r.starts_with(char::is_whitespace))
+        l.strip_prefix("#BURST")
+            .or_else(|| l.strip_prefix("#ASBA"))
+            .filter(|r| r.starts_with(char::is_whitespace))
     });
     let pairs: Vec<(String, String)> = ours
         .flat_map(|l| l.split_whitespace().take_while(|w| !w.starts_with('#')))
@@ -149,7 +153,8 @@ pub fn from_comment(comment: &str) -> Read {
     let map: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(json) {
         Ok(m) => m,
         Err(e) => {
-            let warning = Warning { path: "--comment asba:".into(), text: format!("not a JSON object, ignored: {e}") };
+            let warning =
+                Warning { path: "--comment asba:".into(), text: format!("not a JSON object, ignored: {e}") };
             return (Annotations::default(), vec![warning]);
         }
     };
@@ -166,8 +171,14 @@ pub fn from_comment(comment: &str) -> Read {
 #[must_use]
 pub fn from_env<'a>(env: impl Iterator<Item = &'a str>) -> Read {
     const NAMES: [&str; 8] = [
-        "SHOULD_BURST", "INSTANCE_TYPES", "PURCHASING_OPTION", "MAX_SPOT_PRICE", "REQUIRES_EFA", "PLACEMENT_GROUP",
-        "MPI_PROCESSES", "GANG_SCHEDULING",
+        "SHOULD_BURST",
+        "INSTANCE_TYPES",
+        "PURCHASING_OPTION",
+        "MAX_SPOT_PRICE",
+        "REQUIRES_EFA",
+        "PLACEMENT_GROUP",
+        "MPI_PROCESSES",
+        "GANG_SCHEDULING",
     ];
     let pairs: Vec<(String, &str)> = env
         .filter_map(|e| e.strip_prefix("ASBA_")?.split_once('='))
@@ -202,7 +213,10 @@ mod tests {
     fn only_the_leading_block_of_a_script_counts() {
         let script = b"#!/bin/sh\n#SBATCH -n 4\n#BURST types=hpc7a.96xlarge efa=required\n\necho\n#BURST market=spot\n";
         let (n, w) = from_script(script);
-        assert_eq!((n.types, n.efa, n.market), (Some(vec!["hpc7a.96xlarge".into()]), Some(Efa::Required), None));
+        assert_eq!(
+            (n.types, n.efa, n.market),
+            (Some(vec!["hpc7a.96xlarge".into()]), Some(Efa::Required), None)
+        );
         assert!(w.is_empty(), "{w:?}");
     }
 
@@ -215,10 +229,45 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_ends_its_own_line_only() {
+        let (n, w) =
+            from_script(b"#BURST efa=off # not on this one\n#BURST market=spot\n#BURSTY x=y\n#SBATCH -N2\n");
+        assert_eq!((n.efa, n.market, w), (Some(Efa::Off), Some(Market::Spot), Vec::new()));
+    }
+
+    #[test]
+    fn half_a_line_at_the_bound_says_nothing() {
+        let mut script = b"#BURST efa=off\n".to_vec();
+        script.resize(SCRIPT_BYTES - 18, b'#');
+        script.extend_from_slice(b"\n#BURST max_cost=1000\n");
+        let (n, w) = from_script(&script);
+        assert_eq!((n.efa, n.max_cost, w), (Some(Efa::Off), None, Vec::new()));
+    }
+
+    #[test]
+    fn many_constraints_are_all_kept() {
+        let all: Vec<String> = (0..100).map(|i| format!("f{i}")).collect();
+        let (n, left, _) = from_features(&format!("{}&efa", all.join("&")));
+        assert_eq!((n.efa, left), (Some(Efa::Required), all.join("&")));
+        assert_eq!(from_features("[a*2|b],efa|c").1, "[a*2|b]&efa|c");
+    }
+
+    #[test]
+    fn comments_of_the_advisor() {
+        let (n, w) =
+            from_comment(r#"asba:{"instance_types":["a.b","c.d"],"max-cost":12.5,"mpi_processes":64,"x":1}"#);
+        assert_eq!(n.types, Some(vec!["a.b".to_owned(), "c.d".into()]));
+        assert_eq!((n.max_cost, n.processes, w.len()), (Some(MicroUsd(12_500_000)), Some(64), 1));
+        assert_eq!(from_comment("asba:{").1.len(), 1);
+        assert_eq!(from_comment("my job").1.len(), 0);
+    }
+
+    #[test]
     fn script_beats_comment_beats_environment() {
         let a = from_script(b"#ASBA efa=off\n").0;
         let b = from_comment(r#"asba:{"efa":"required","market":"spot"}"#).0;
-        let c = from_env(["ASBA_PURCHASING_OPTION=on-demand", "ASBA_MPI_PROCESSES=8", "HOME=/"].into_iter()).0;
+        let c =
+            from_env(["ASBA_PURCHASING_OPTION=on-demand", "ASBA_MPI_PROCESSES=8", "HOME=/"].into_iter()).0;
         let all = a.merge(b).merge(c);
         assert_eq!((all.efa, all.market, all.processes), (Some(Efa::Off), Some(Market::Spot), Some(8)));
     }

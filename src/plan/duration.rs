@@ -24,7 +24,9 @@ impl Seconds {
         let text = text.trim();
         let wrong = || {
             let shown: String = text.chars().take(40).collect();
-            format!("`{shown}` is not a time: write 90s, 8m, 2h30m or 1d, or a Slurm time (minutes, MM:SS, HH:MM:SS, D-HH:MM:SS)")
+            format!(
+                "`{shown}` is not a time: write 90s, 8m, 2h30m or 1d, or a Slurm time (minutes, MM:SS, HH:MM:SS, D-HH:MM:SS)"
+            )
         };
         if text.bytes().any(|b| b.is_ascii_alphabetic()) {
             return units(text, true).ok_or_else(wrong);
@@ -139,8 +141,14 @@ fn slurm(text: &str) -> Option<Seconds> {
 impl fmt::Display for Seconds {
     /// `2 h 30 min`, `45 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [(self.0 / 86_400, "d"), (self.0 / 3_600 % 24, "h"), (self.0 / 60 % 60, "min"), (self.0 % 60, "s")];
-        let shown: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, u)| format!("{n} {u}")).collect();
+        let parts = [
+            (self.0 / 86_400, "d"),
+            (self.0 / 3_600 % 24, "h"),
+            (self.0 / 60 % 60, "min"),
+            (self.0 % 60, "s"),
+        ];
+        let shown: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, u)| format!("{n} {u}")).collect();
         if shown.is_empty() { f.write_str("0 s") } else { f.write_str(&shown.join(" ")) }
     }
 }

@@ -60,7 +60,10 @@ pub struct Geometry {
 pub fn gpus_per_node(tres: &str) -> u32 {
     let count = |item: &str| -> u32 {
         let item = item.trim().trim_start_matches("gres:").trim_start_matches("gres/");
-        let Some(rest) = item.strip_prefix("gpu").filter(|r| r.is_empty() || r.starts_with([':', '='])) else { return 0 };
+        let Some(rest) = item.strip_prefix("gpu").filter(|r| r.is_empty() || r.starts_with([':', '=']))
+        else {
+            return 0;
+        };
         let last = rest.rsplit([':', '=']).next().unwrap_or("");
         match last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty() {
             // A count too large to be one is more than any node has.
@@ -95,7 +98,9 @@ pub fn nodes_for(job: &Geometry, cpus: u32, memory_mib: u64, gpus: u32) -> Resul
     }
     if let Some(n) = job.ntasks_per_node {
         if n > tasks_fit {
-            return Err(format!("{n} tasks of {per_task} CPUs do not fit a node of {cpus} CPUs and {memory_mib} MiB"));
+            return Err(format!(
+                "{n} tasks of {per_task} CPUs do not fit a node of {cpus} CPUs and {memory_mib} MiB"
+            ));
         }
         tasks_fit = n;
     }
@@ -124,6 +129,44 @@ mod tests {
     }
 
     #[test]
+    fn gpus_in_every_spelling() {
+        for (text, gpus) in [
+            ("gres:gpu:8", 8),
+            ("gres/gpu:8", 8),
+            ("gpu", 1),
+            ("gpu:h100", 1),
+            ("gres:gpu:h100:8", 8),
+            ("gres/gpu=4", 4),
+            ("gres:gpu:a100:2,gres:gpu:h100:4", 6),
+            ("gres:gpumem:80", 0),
+            ("gres:efa:1", 0),
+            ("gpu:99999999999", u32::MAX),
+            ("", 0),
+        ] {
+            assert_eq!(gpus_per_node(text), gpus, "{text}");
+        }
+    }
+
+    #[test]
+    fn tasks_per_node_memory_and_cpus_count() {
+        let job = Geometry { ntasks: Some(12), ntasks_per_node: Some(4), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(3));
+        let job = Geometry { ntasks: Some(8), mem_per_cpu: Some(1_000), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 96, 2_500, 0), Ok(4));
+        let job = Geometry { min_cpus: Some(200), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(3));
+        let job = Geometry { min_nodes: Some(4), ntasks: Some(8), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(4), "the job's own node count counts");
+        let job = Geometry { ntasks_per_node: Some(97), ..Geometry::default() };
+        assert!(nodes_for(&job, 96, 1_000, 0).expect_err("too many").contains("97 tasks"));
+        let job = Geometry { mem_per_node: Some(2_000), ..Geometry::default() };
+        assert!(
+            nodes_for(&job, 96, 1_000, 0).expect_err("too much").contains("2000 MiB of memory on each node")
+        );
+        assert_eq!(nodes_for(&Geometry::default(), 96, 1_000, 0), Ok(1));
+    }
+
+    #[test]
     fn what_does_not_fit_is_said() {
         let job = Geometry { cpus_per_task: Some(200), ..Geometry::default() };
         assert!(nodes_for(&job, 192, 1, 0).expect_err("too big").contains("200 CPUs"));
@@ -134,6 +177,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nothing_panics(a in any::<[Option<u32>; 6]>(), m in any::<[Option<u64>; 2]>(), c in any::<u32>(), g in any::<u32>(), mem in any::<u64>(), tres in ".{0,20}") {
+            let [min_nodes, max_nodes, ntasks, cpus_per_task, ntasks_per_node, min_cpus] = a;
+            let [mem_per_node, mem_per_cpu] = m;
+            let job = Geometry {
+                min_nodes, max_nodes, ntasks, cpus_per_task, ntasks_per_node, min_cpus, mem_per_node, mem_per_cpu,
+                tres_per_node: Some(tres), ..Geometry::default()
+            };
+            if let Ok(n) = nodes_for(&job, c, mem, g) {
+                prop_assert!(n >= 1 && n >= min_nodes.unwrap_or(1));
+            }
+        }
+
         #[test]
         fn enough_and_monotone(tasks in 1u32..5000, per in 1u32..64, mem in 0u64..4000) {
             let mut job = Geometry { ntasks: Some(tasks), cpus_per_task: Some(per), ..Geometry::default() };

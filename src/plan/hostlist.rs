@@ -60,9 +60,12 @@ pub fn expand(text: &str) -> Result<Vec<String>, HostlistError> {
             match piece {
                 Piece::Plain(plain) => names.iter_mut().for_each(|n| n.push_str(plain)),
                 Piece::Numbers(ranges) => {
-                    let numbers: Vec<String> =
-                        ranges.iter().flat_map(|r| (r.from..=r.to).map(|n| format!("{n:0w$}", w = r.width))).collect();
-                    names = names.iter().flat_map(|n| numbers.iter().map(move |k| format!("{n}{k}"))).collect();
+                    let numbers: Vec<String> = ranges
+                        .iter()
+                        .flat_map(|r| (r.from..=r.to).map(|n| format!("{n:0w$}", w = r.width)))
+                        .collect();
+                    names =
+                        names.iter().flat_map(|n| numbers.iter().map(move |k| format!("{n}{k}"))).collect();
                 }
             }
         }
@@ -190,7 +193,8 @@ pub fn compress(names: &[String]) -> String {
             Ok(n) => {
                 let padded = number.starts_with('0') && number.len() > 1;
                 // A padded and an unpadded form of one width give the same text: 0099 and 0100 belong together.
-                let width = if padded || groups.contains_key(&(prefix, number.len())) { number.len() } else { 0 };
+                let width =
+                    if padded || groups.contains_key(&(prefix, number.len())) { number.len() } else { 0 };
                 groups.entry((prefix, width)).or_default().push(n);
             }
             Err(_) => single.push(name),

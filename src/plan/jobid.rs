@@ -60,7 +60,10 @@ pub fn array_tasks(text: &str) -> Result<(Vec<u32>, Option<u32>), String> {
             return Err(format!("array task {to} is beyond {LAST_TASK}, Slurm's last"));
         }
         if ((to - from) / pace) as usize + out.len() >= MAX_TASKS {
-            return Err(format!("`{}` names more than {MAX_TASKS} array tasks; name fewer at a time", short(text)));
+            return Err(format!(
+                "`{}` names more than {MAX_TASKS} array tasks; name fewer at a time",
+                short(text)
+            ));
         }
         out.extend((from..=to).step_by(pace as usize));
     }

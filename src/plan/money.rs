@@ -23,7 +23,9 @@ impl MicroUsd {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             let shown: String = text.chars().take(40).collect();
-            format!("`{shown}` is not an amount in USD: write digits, at most six after the point, such as 12.50")
+            format!(
+                "`{shown}` is not an amount in USD: write digits, at most six after the point, such as 12.50"
+            )
         };
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());

@@ -98,7 +98,9 @@ fn pool(text: &str) -> Result<String, String> {
 
 fn types(list: &[String]) -> Result<Vec<String>, String> {
     if list.is_empty() || list.len() > MOST_TYPES {
-        return Err(format!("name from 1 to {MOST_TYPES} instance types, such as hpc7a.96xlarge,hpc6a.48xlarge"));
+        return Err(format!(
+            "name from 1 to {MOST_TYPES} instance types, such as hpc7a.96xlarge,hpc6a.48xlarge"
+        ));
     }
     for t in list {
         if !is_type_name(t) {
@@ -109,7 +111,11 @@ fn types(list: &[String]) -> Result<Vec<String>, String> {
 }
 
 /// One value of the transport form, its error with its key in front.
-fn one<T, U>(key: &str, value: Option<T>, read: impl Fn(T) -> Result<U, String>) -> Result<Option<U>, String> {
+fn one<T, U>(
+    key: &str,
+    value: Option<T>,
+    read: impl Fn(T) -> Result<U, String>,
+) -> Result<Option<U>, String> {
     value.map(read).transpose().map_err(|e| format!("{key}: {e}"))
 }
 

@@ -94,18 +94,33 @@ pub const PLAN_BYTES: usize = 64 * 1024;
 /// # Errors
 /// Every problem found, each with path, position and what is allowed.
 pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
-    let whole = |(line, column), text: String| Err(PlanErrors(vec![PlanError { path: "plan".into(), line, column, text }]));
+    let whole = |(line, column), text: String| {
+        Err(PlanErrors(vec![PlanError { path: "plan".into(), line, column, text }]))
+    };
     if bytes.len() > limit {
-        return whole((1, 1), format!("{} bytes; at most {limit} are taken ([limits] plan_bytes)", bytes.len()));
+        return whole(
+            (1, 1),
+            format!("{} bytes; at most {limit} are taken ([limits] plan_bytes)", bytes.len()),
+        );
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(t) => t,
-        Err(e) => return whole(position(&String::from_utf8_lossy(bytes), e.valid_up_to()), "not UTF-8 text".into()),
+        Err(e) => {
+            return whole(
+                position(&String::from_utf8_lossy(bytes), e.valid_up_to()),
+                "not UTF-8 text; save the file as UTF-8".into(),
+            );
+        }
     };
     // Some editors put a byte order mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return whole((1, 1), "empty; a plan is a JSON object such as asba execution-plan writes".into());
+    }
+    if !text.trim_start().starts_with(['{', '[']) {
+        let why =
+            "not JSON: a plan is a JSON object { … }, which asba execution-plan writes with --output=FILE";
+        return whole(position(text, text.len() - text.trim_start().len()), why.into());
     }
     let members = match json::read(text) {
         Ok(Node { kind: Kind::Object(m), .. }) => m,

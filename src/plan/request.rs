@@ -79,7 +79,9 @@ pub fn compare(request: &Request, job: &crate::Geometry) -> Vec<Warning> {
         if let (Some(plan), Some(own)) = (plan, own)
             && plan != own
         {
-            let text = format!("the plan says {plan}, the job asks for {own} ({option}): the job's own number counts");
+            let text = format!(
+                "the plan says {plan}, the job asks for {own} ({option}): the job's own number counts"
+            );
             out.push(Warning { path: path.to_owned(), text });
         }
     };
@@ -104,7 +106,11 @@ mod tests {
             max_cost: Some(MicroUsd(5)),
             ..Plan::default()
         };
-        let notes = Annotations { types: Some(vec!["c.d".into()]), market: Some(Market::Spot), ..Annotations::default() };
+        let notes = Annotations {
+            types: Some(vec!["c.d".into()]),
+            market: Some(Market::Spot),
+            ..Annotations::default()
+        };
         let (r, _) = merge(&options, Some(&plan), &notes);
         assert_eq!((r.efa, r.max_cost, r.market), (Some(Efa::Off), Some(MicroUsd(5)), Some(Market::Spot)));
         assert_eq!((r.types, r.types_bind), (vec!["a.b".to_owned()], false));

@@ -153,6 +153,7 @@ impl Cluster {
             ("LANG", "C.UTF-8".to_owned()),
             ("TZ", "UTC".to_owned()),
             ("SLURM_CONF", self.at.slurm_conf().display().to_string()),
+            ("SLURM_BURST_CONF", self.at.burst_toml().display().to_string()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .to_vec()
@@ -167,7 +168,6 @@ impl Cluster {
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
-            ("SLURM_BURST_CONF", self.at.burst_toml().display().to_string()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .to_vec()

@@ -125,7 +125,7 @@ impl Core {
             let mut view = record.view.clone();
             view.text = text;
             self.dirty.insert(key.clone());
-            self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0 });
+            self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0, missed: false });
             changed = true;
         }
         changed

@@ -190,6 +190,8 @@ impl Core {
                 continue;
             };
             if at_ms < slot.effect_ms || slot.busy.is_some() {
+                // What it showed may not be shown again ("nothing changed"): look once more when the effect is over.
+                slot.missed = true;
                 continue;
             }
             if let Some(job) = &mut slot.gang.job
@@ -213,8 +215,10 @@ impl Core {
         }
         for (key, slot) in &mut self.slots {
             let covered = uid.is_none_or(|u| u == slot.gang.uid);
-            if covered && at_ms >= slot.effect_ms && slot.busy.is_none() && !known.contains(key) && slot.gang.job.is_some() {
-                if slot.seen != Seen::Gone {
+            if covered && !known.contains(key) && slot.gang.job.is_some() {
+                if at_ms < slot.effect_ms || slot.busy.is_some() {
+                    slot.missed = true;
+                } else if slot.seen != Seen::Gone {
                     slot.seen = Seen::Gone;
                     self.dirty.insert(key.clone());
                 }

@@ -24,14 +24,31 @@ fn what_people_and_slurm_write() {
     ] {
         assert_eq!(Seconds::parse_human(text), Ok(Seconds(seconds)), "{text}");
     }
-    for text in ["", "x", "-5m", "1:2:3:4", "1-", "1-2:3:4:5", "5m-", "5 5m", "1e3s", "m", "1..5h", "4000d", "UNLIMITED", "1h ago"] {
+    for text in [
+        "",
+        "x",
+        "-5m",
+        "1:2:3:4",
+        "1-",
+        "1-2:3:4:5",
+        "5m-",
+        "5 5m",
+        "1e3s",
+        "m",
+        "1..5h",
+        "4000d",
+        "UNLIMITED",
+        "1h ago",
+    ] {
         assert!(Seconds::parse_human(text).expect_err(text).contains("is not a time: write"), "{text}");
     }
 }
 
 #[test]
 fn what_go_writes() {
-    for (text, seconds) in [("2h30m0s", 9_000), ("15µs", 1), ("1.5h", 5_400), ("0s", 0), ("0", 0), ("1h0m0.000000001s", 3_601)] {
+    for (text, seconds) in
+        [("2h30m0s", 9_000), ("15µs", 1), ("1.5h", 5_400), ("0s", 0), ("0", 0), ("1h0m0.000000001s", 3_601)]
+    {
         assert_eq!(Seconds::parse_go(text), Ok(Seconds(seconds)), "{text}");
     }
     for text in ["", "30", "1d", "2 h", "-1s", "1h-1m"] {

@@ -24,7 +24,21 @@ fn every_form_slurm_prints() {
 
 #[test]
 fn what_is_no_job() {
-    for text in ["", "x", "-1", "12_", "12_[", "12_[3", "12_x", "12+", "12+x", "99999999999", "12_5-3", "12 ", "12_[1-2]]"] {
+    for text in [
+        "",
+        "x",
+        "-1",
+        "12_",
+        "12_[",
+        "12_[3",
+        "12_x",
+        "12+",
+        "12+x",
+        "99999999999",
+        "12_5-3",
+        "12 ",
+        "12_[1-2]]",
+    ] {
         assert!(parse(text).expect_err(text).contains("is not a job"), "{text}");
     }
     assert!(parse("12,13").expect_err("two").contains("several jobs"));
@@ -38,9 +52,9 @@ fn lists_are_bounded_as_a_whole() {
     assert_eq!(all, [spec(12, &[], None), spec(13, &[1, 2, 4], None), spec(14, &[], Some(0))]);
     assert_eq!(parse_list(""), Ok(Vec::new()));
     assert!(parse_list("12,").is_err());
-    let many = vec!["7_[0-99998]"; 3].join(",");
+    let many = ["7_[0-99998]"; 3].join(",");
     assert!(parse_list(&many).expect_err("many").contains("in one list"));
-    assert!(parse_list(&vec!["7"; 1_001].join(",")).expect_err("long").contains("1000 jobs"));
+    assert!(parse_list(&["7"; 1_001].join(",")).expect_err("long").contains("1000 jobs"));
 }
 
 #[test]
@@ -54,9 +68,14 @@ fn array_specifications() {
 
 #[test]
 fn the_leading_number_is_read_as_slurmctld_does() {
-    for (text, want) in
-        [("12", Some(12)), (" 12_0x3f", Some(12)), ("+12", Some(12)), ("12_[0-9999999]", Some(12)), ("x", None), ("", None)]
-    {
+    for (text, want) in [
+        ("12", Some(12)),
+        (" 12_0x3f", Some(12)),
+        ("+12", Some(12)),
+        ("12_[0-9999999]", Some(12)),
+        ("x", None),
+        ("", None),
+    ] {
         assert_eq!(leading(text), want, "{text}");
     }
 }

@@ -20,7 +20,9 @@ fn reads_and_writes() {
 
 #[test]
 fn what_is_no_amount() {
-    for text in ["", " 1", "-1", "+1", "$12.5", "1e3", "1,5", ".5", "1.0000001", "NaN", "inf", "12 USD", "1.2.3"] {
+    for text in
+        ["", " 1", "-1", "+1", "$12.5", "1e3", "1,5", ".5", "1.0000001", "NaN", "inf", "12 USD", "1.2.3"]
+    {
         assert!(MicroUsd::parse(text).expect_err(text).contains("is not an amount in USD"), "{text}");
     }
     assert!(MicroUsd::parse("1000000000.000001").expect_err("much").contains("the most"));

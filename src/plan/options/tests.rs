@@ -83,7 +83,9 @@ fn names_of_types() {
     for good in ["hpc7a.96xlarge", "u-6tb1.56xlarge", "m7i.metal-24xl", "mac2-m2.metal"] {
         assert!(is_type_name(good), "{good}");
     }
-    for bad in ["", ".", "a.", ".b", "a.b.c", "..a.b", "A.b", "a b.c", "a.b\n", &format!("a.{}", "b".repeat(31))] {
+    for bad in
+        ["", ".", "a.", ".b", "a.b.c", "..a.b", "A.b", "a b.c", "a.b\n", &format!("a.{}", "b".repeat(31))]
+    {
         assert!(!is_type_name(bad), "{bad}");
     }
 }

@@ -41,11 +41,15 @@ fn placement(o: &Object<'_, '_>, key: &'static str) -> Option<String> {
 
 fn zones(o: &Object<'_, '_>, notes: &Notes<'_>) -> Vec<String> {
     let mut out = Vec::new();
-    for (i, (zone, node)) in o.texts("availability_zones", MOST).into_iter().enumerate() {
+    for (i, zone, node) in o.texts("availability_zones", MOST) {
         let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if zone.is_empty() || zone.len() > 64 || !zone.bytes().all(fine) {
             let path = format!("{}[{i}]", o.path("availability_zones"));
-            notes.error(&path, node.at, format!("{} is not a zone; they look like us-east-2b", notes.shown(node)));
+            notes.error(
+                &path,
+                node.at,
+                format!("{} is not a zone; they look like us-east-2b", notes.shown(node)),
+            );
         }
         out.push(zone);
     }
@@ -54,10 +58,11 @@ fn zones(o: &Object<'_, '_>, notes: &Notes<'_>) -> Vec<String> {
 
 fn instances(plan: &mut Plan, root: &Object<'_, '_>, notes: &Notes<'_>) {
     let o = root.object("instance_specification");
-    for (i, (name, node)) in o.texts("instance_types", MOST).into_iter().enumerate() {
+    for (i, name, node) in o.texts("instance_types", MOST) {
         if !is_type_name(&name) {
             let path = format!("{}[{i}]", o.path("instance_types"));
-            let text = format!("{} is not an instance type; they look like hpc7a.96xlarge", notes.shown(node));
+            let text =
+                format!("{} is not an instance type; they look like hpc7a.96xlarge", notes.shown(node));
             notes.error(&path, node.at, text);
         }
         plan.types.push(name);
@@ -75,7 +80,12 @@ fn instances(plan: &mut Plan, root: &Object<'_, '_>, notes: &Notes<'_>) {
     if let Some(price) = spot.usd("max_spot_price") {
         plan.max_spot_price = Some(plan.max_spot_price.map_or(price, |p| p.min(price)));
     }
-    spot.finish(&["enable_spot", "spot_fleet_request", "spot_interruption_tolerance", "fallback_to_on_demand"]);
+    spot.finish(&[
+        "enable_spot",
+        "spot_fleet_request",
+        "spot_interruption_tolerance",
+        "fallback_to_on_demand",
+    ]);
     let decided = [
         "subnet_ids",
         "launch_template_name",
@@ -157,7 +167,23 @@ fn metadata(plan: &mut Plan, root: &Object<'_, '_>) {
         expected.go_time(key);
     }
     expected.finish(&[]);
-    o.finish(&["job_id", "user_id", "project_id", "priority", "analysis_timestamp", "decision_factors", "tags"]);
+    o.finish(&[
+        "job_id",
+        "user_id",
+        "project_id",
+        "priority",
+        "analysis_timestamp",
+        "decision_factors",
+        "tags",
+    ]);
     let job = root.object("job_metadata");
-    job.finish(&["job_name", "script_path", "script_hash", "user", "account", "detected_domain", "workload_type"]);
+    job.finish(&[
+        "job_name",
+        "script_path",
+        "script_hash",
+        "user",
+        "account",
+        "detected_domain",
+        "workload_type",
+    ]);
 }

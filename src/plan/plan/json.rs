@@ -208,7 +208,8 @@ impl<'a> Reader<'a> {
                     self.at += 2;
                 }
                 Some(_) => {
-                    return self.bad("a line end or another control character inside a text; is a \" missing?");
+                    return self
+                        .bad("a line end or another control character inside a text; is a \" missing?");
                 }
                 None => {
                     self.at = start;
@@ -271,8 +272,12 @@ impl<'a> Reader<'a> {
             "null" => Kind::Null,
             "true" => Kind::Bool(true),
             "false" => Kind::Bool(false),
-            "NaN" | "nan" | "Infinity" | "inf" => return self.bad("NaN and Infinity are no numbers: write an amount, or null"),
-            "True" | "False" | "None" => return self.bad("written as in Python: true, false and null are meant"),
+            "NaN" | "nan" | "Infinity" | "inf" => {
+                return self.bad("NaN and Infinity are no numbers: write an amount, or null");
+            }
+            "True" | "False" | "None" => {
+                return self.bad("written as in Python: true, false and null are meant");
+            }
             _ => return self.bad("a value was expected; texts stand in double quotes"),
         };
         self.at += end;
@@ -293,7 +298,9 @@ mod tests {
             Kind::Number(n) => serde_json::from_str(n).expect("a number"),
             Kind::Text(t) => Value::String(t.to_string()),
             Kind::List(l) => Value::Array(l.iter().map(plain).collect()),
-            Kind::Object(o) => Value::Object(o.iter().map(|m| (m.key.to_string(), plain(&m.value))).collect()),
+            Kind::Object(o) => {
+                Value::Object(o.iter().map(|m| (m.key.to_string(), plain(&m.value))).collect())
+            }
         }
     }
 
@@ -308,7 +315,8 @@ mod tests {
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
-                proptest::collection::btree_map(".{0,8}", inner, 0..6).prop_map(|m| Value::Object(m.into_iter().collect())),
+                proptest::collection::btree_map(".{0,8}", inner, 0..6)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
             ]
         })
     }
@@ -346,7 +354,8 @@ mod tests {
         assert!(read(&deep(33)).is_ok());
         assert!(read(&deep(34)).expect_err("too deep").text.contains("32 levels"));
         assert!(read(&deep(60_000)).is_err());
-        let wide = |n: usize| format!("{{{}}}", (0..n).map(|i| format!("\"{i}\":0")).collect::<Vec<_>>().join(","));
+        let wide =
+            |n: usize| format!("{{{}}}", (0..n).map(|i| format!("\"{i}\":0")).collect::<Vec<_>>().join(","));
         assert!(read(&wide(256)).is_ok());
         assert!(read(&wide(257)).expect_err("too wide").text.contains("256 keys"));
     }

@@ -138,9 +138,9 @@ impl<'n, 'a> Object<'n, 'a> {
     pub fn usd(&self, key: &'static str) -> Option<MicroUsd> {
         let node = self.get(key)?;
         let read = match node.kind {
-            Kind::Number(n) => {
-                MicroUsd::parse(n).ok().or_else(|| n.parse().ok().and_then(|f: f64| MicroUsd::from_f64(f).ok()))
-            }
+            Kind::Number(n) => MicroUsd::parse(n)
+                .ok()
+                .or_else(|| n.parse().ok().and_then(|f: f64| MicroUsd::from_f64(f).ok())),
             _ => None,
         };
         match read {
@@ -165,7 +165,9 @@ impl<'n, 'a> Object<'n, 'a> {
     pub fn go_time(&self, key: &'static str) -> Option<Seconds> {
         let node = self.get(key)?;
         let read = match &node.kind {
-            Kind::Number(n) => n.parse::<u64>().ok().filter(|n| *n <= 316_000_000_000_000_000).map(Seconds::from_nanos),
+            Kind::Number(n) => {
+                n.parse::<u64>().ok().filter(|n| *n <= 316_000_000_000_000_000).map(Seconds::from_nanos)
+            }
             Kind::Text(t) if t.is_empty() => return None,
             Kind::Text(t) => Seconds::parse_go(t).ok(),
             _ => None,
@@ -176,8 +178,8 @@ impl<'n, 'a> Object<'n, 'a> {
         }
     }
 
-    /// Texts; null is empty. Each with the place it stands at.
-    pub fn texts(&self, key: &'static str, most: usize) -> Vec<(String, &'n Node<'a>)> {
+    /// Texts; null is empty. Each with its index and the place it stands at.
+    pub fn texts(&self, key: &'static str, most: usize) -> Vec<(usize, String, &'n Node<'a>)> {
         let Some(node) = self.get(key) else { return Vec::new() };
         let Kind::List(list) = &node.kind else {
             self.wrong::<()>(key, node, "a list of texts [\"…\"]");
@@ -191,7 +193,7 @@ impl<'n, 'a> Object<'n, 'a> {
         let mut out = Vec::with_capacity(list.len());
         for (i, item) in list.iter().enumerate() {
             match &item.kind {
-                Kind::Text(s) if s.len() <= 256 => out.push((s.to_string(), item)),
+                Kind::Text(s) if s.len() <= 256 => out.push((i, s.to_string(), item)),
                 _ => {
                     let text = format!("{} is not a text of at most 256 bytes", self.notes.shown(item));
                     self.notes.error(&format!("{}[{i}]", self.path(key)), item.at, text);
@@ -226,7 +228,10 @@ impl<'n, 'a> Object<'n, 'a> {
             let hint = near.map(|k| format!("; did you mean `{k}`?")).unwrap_or_default();
             let name: String = member.key.chars().take(60).flat_map(char::escape_debug).collect();
             let (line, column) = position(self.notes.text, member.at);
-            self.notes.warn(&self.path(&name), format!("unknown key, ignored (line {line}, column {column}){hint}"));
+            self.notes.warn(
+                &self.path(&name),
+                format!("unknown key, ignored (line {line}, column {column}){hint}"),
+            );
         }
     }
 }

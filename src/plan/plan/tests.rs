@@ -49,7 +49,8 @@ fn errors_say_where_and_what_is_allowed() {
     assert!(e.text.contains("-3 is not an amount in USD"), "{}", e.text);
     let e = first(r#"{"should_burst":true,"instance_specification":{"purchasing_option":"sopt"}}"#);
     assert!(e.text.contains("spot, on-demand, mixed"), "{}", e.text);
-    let e = first(r#"{"should_burst":true,"instance_specification":{"instance_types":["hpc7a.96xlarge", 7]}}"#);
+    let e =
+        first(r#"{"should_burst":true,"instance_specification":{"instance_types":["hpc7a.96xlarge", 7]}}"#);
     assert_eq!(e.path, "instance_specification.instance_types[1]");
     let e = first(r#"{"should_burst":true,"instance_specification":{"instance_types":["../etc/passwd"]}}"#);
     assert!(e.text.contains("is not an instance type"));
@@ -71,7 +72,8 @@ fn files_that_are_no_plans() {
 
 #[test]
 fn unknown_keys_are_told_with_a_guess() {
-    let p = parse(br#"{"should_burst":true,"instance_specification":{"instance_typse":["a.b"]}}"#, 999).expect("reads");
+    let p = parse(br#"{"should_burst":true,"instance_specification":{"instance_typse":["a.b"]}}"#, 999)
+        .expect("reads");
     let w = &p.warnings[0];
     assert_eq!(w.path, "instance_specification.instance_typse");
     assert!(w.text.contains("did you mean `instance_types`"), "{}", w.text);

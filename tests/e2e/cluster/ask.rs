@@ -4,6 +4,7 @@ use super::{Cluster, User};
 use crate::proc::{Output, wait_until};
 use crate::show::{self, Fields, field};
 use crate::{Context, Res};
+use serde_json::Value;
 use std::time::Duration;
 
 /// How long one command of Slurm's may take.
@@ -108,6 +109,33 @@ impl Cluster {
     /// The deadline passed; the text has the job's record.
     pub fn wait_says(&self, job: u32, text: &str, limit: Duration) -> Res<Fields> {
         self.wait_job_where(job, text, limit, |fields| Ok(field(fields, "AdminComment").contains(text)))
+    }
+
+    /// What `burstctl explain --json` says of a job's gang (docs/WIRE.md, GANGVIEW).
+    ///
+    /// # Errors
+    /// The controller does not answer, or does not know the job.
+    pub fn explain(&self, job: u32) -> Res<Value> {
+        let out = self.run(User::Root, "burstctl", &["explain", &job.to_string(), "--json"], "")?;
+        let value: Value = serde_json::from_str(&out.out).map_err(|e| format!("{e}: {}", out.text()))?;
+        value.get("gang").filter(|g| g.is_object()).cloned().ok_or_else(|| out.text())
+    }
+
+    /// Waits until the gang is in a phase (`Launching`, `Booting`, …) or, by its history, has been in it.
+    ///
+    /// # Errors
+    /// The deadline passed; the text has the last answer.
+    pub fn wait_phase(&self, job: u32, phase: &str, limit: Duration) -> Res<()> {
+        let mut last = String::new();
+        let is = |v: Option<&Value>| v.and_then(Value::as_str) == Some(phase);
+        wait_until(limit, || {
+            let view = self.explain(job);
+            last = format!("{view:?}");
+            let Ok(view) = view else { return Ok(None) };
+            let history = view.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
+            Ok((is(view.get("phase")) || history.iter().any(|e| is(e.get("phase")))).then_some(()))
+        })
+        .map_err(|e| format!("job {job} waiting for phase {phase}: {e}\n{last}"))
     }
 
     /// Waits until the job's record is as wanted. Restarts of slurmctld meanwhile are no failure.

@@ -104,7 +104,7 @@ fn jobs(report: &mut Report, cluster: &mut Cluster, watch: &mut Watch) -> Res<()
     let args = ["-J", "cancelled", "-p", "efa", "-N", "8", "-t", "5", "-o", "out-%j", "--burst"];
     let d = cluster.sbatch(user, &args, "srun hostname")?;
     watch.add('d', d);
-    watch.until(cluster, "(d) launching", MINUTE, |w| Ok(w.gang('d')?.was_told("launching")))?;
+    cluster.wait_phase(d, "Launching", MINUTE)?;
     cluster.scancel(user, d)?;
     watch.say(&format!("(d) job {d}"), "scancel, while CreateFleet is under way");
     watch.until(cluster, "(d) ending", MINUTE, |w| Ok(ENDED.contains(&w.gang('d')?.state())))?;

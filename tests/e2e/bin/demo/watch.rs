@@ -2,7 +2,7 @@
 
 use burst_e2e::proc::TICK;
 use burst_e2e::show::field;
-use burst_e2e::{Cluster, Res, User};
+use burst_e2e::{Cluster, Res};
 use serde_json::{Map, Value, json};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Watch {
             if gang.said.last() != Some(&(state.clone(), says.clone())) {
                 news.push((gang.letter, gang.job, format!("{state:<10} {says}")));
                 gang.said.push((state, says));
-                if let Some(view) = explain(cluster, gang.job) {
+                if let Some(view) = cluster.explain(gang.job).ok() {
                     gang.view = view;
                 }
             }
@@ -140,16 +140,9 @@ impl Watch {
     /// The last word on every gang.
     pub fn last_look(&mut self, cluster: &Cluster) {
         for gang in &mut self.gangs {
-            if let Some(view) = explain(cluster, gang.job) {
+            if let Some(view) = cluster.explain(gang.job).ok() {
                 gang.view = view;
             }
         }
     }
-}
-
-fn explain(cluster: &Cluster, job: u32) -> Option<Value> {
-    let out = cluster.run(User::Root, "burstctl", &["explain", &job.to_string(), "--json"], "").ok()?;
-    let value: Value = serde_json::from_str(&out.out).ok()?;
-    let view = value.get("gang").filter(|g| g.is_object()).cloned().unwrap_or(value);
-    view.get("history").is_some().then_some(view)
 }

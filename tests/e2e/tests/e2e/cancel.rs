@@ -18,7 +18,7 @@ fn cancelled_waiting_launching_booting_and_running() {
 
     sim.settings(&json!({"latency_ms": 1500})).unwrap();
     let launching = submit(&c, 2, &[], "true");
-    c.wait_says(launching, "launching", S).unwrap();
+    c.wait_phase(launching, "Launching", S).unwrap();
     c.scancel(user, launching).unwrap();
     c.wait_job(launching, "CANCELLED", S).unwrap();
     sim.settings(&json!({"latency_ms": 0})).unwrap();

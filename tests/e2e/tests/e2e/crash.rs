@@ -24,7 +24,7 @@ fn law2_one_fleet_per_intent_killed_before_the_answer() {
     let sim = c.sim.as_ref().unwrap();
     sim.fault(&json!({"action": "CreateFleet", "kind": "delay", "ms": 8000})).unwrap();
     let job = submit(&c, 4, &["-J", "kill-before"], SCRIPT);
-    c.wait_says(job, "launching", S).unwrap();
+    c.wait_phase(job, "Launching", S).unwrap();
     c.wait_saved("kill-before", S).unwrap();
     restart(&mut c);
     ran(&c, job, 4);
