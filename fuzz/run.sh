@@ -36,7 +36,7 @@ run() {
   mkdir -p "$out/corpus/$target" "$out/crashes/$target" "corpus/$target"
   local dict=()
   [ ! -e "dict/$target.dict" ] || dict=("-dict=dict/$target.dict")
-  "$out/$host/release/$target" "$out/corpus/$target" "corpus/$target" -max_total_time="$seconds" -timeout=5 \
+  RUST_BACKTRACE=0 "$out/$host/release/$target" "$out/corpus/$target" "corpus/$target" -max_total_time="$seconds" -timeout=5 \
     -max_len=4096 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix="$out/crashes/$target/" \
     ${dict[@]+"${dict[@]}"} >"$log" 2>&1 || status=$?
   local first last execs
@@ -45,7 +45,7 @@ run() {
   execs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   if [ "$status" -ne 0 ]; then
     echo "fuzz: $target FAILED (exit $status); the input is in $out/crashes/$target" >&2
-    tail -40 "$log" >&2
+    grep -v '^#' "$log" | tail -25 >&2
     return 1
   fi
   if [ "${last:-0}" -lt 20 ] || [ "${execs:-0}" -eq 0 ]; then

@@ -16,7 +16,10 @@ pub fn slurm_include() -> Result<PathBuf, String> {
         let dir = PathBuf::from(dir);
         return match has(&dir) {
             true => Ok(dir),
-            false => Err(format!("SLURM_INCLUDE_DIR is {}, but slurm/slurm.h is not in it.\n{MISSING}", dir.display())),
+            false => Err(format!(
+                "SLURM_INCLUDE_DIR is {}, but slurm/slurm.h is not in it.\n{MISSING}",
+                dir.display()
+            )),
         };
     }
     let packaged = pkg_config::Config::new().cargo_metadata(false).env_metadata(true).probe("slurm");

@@ -20,7 +20,12 @@ const MOST: (usize, usize) = (20, 10);
 
 /// The instances of `cloud` that no living gang wants: old enough, not ended, at most 20 or a tenth of all.
 #[must_use]
-pub fn orphans(cloud: &[Instance], living: &HashSet<String>, open: &HashSet<String>, now_s: u64) -> Vec<String> {
+pub fn orphans(
+    cloud: &[Instance],
+    living: &HashSet<String>,
+    open: &HashSet<String>,
+    now_s: u64,
+) -> Vec<String> {
     let unwanted = |i: &&Instance| {
         !i.state.is_gone()
             && !living.contains(&i.id)
@@ -85,7 +90,12 @@ mod tests {
 
     #[test]
     fn spares_the_living_the_young_and_the_open() {
-        let cloud = [instance("i-a", 0, "1"), instance("i-b", 0, "2"), instance("i-c", 95, "3"), instance("i-d", 0, "4")];
+        let cloud = [
+            instance("i-a", 0, "1"),
+            instance("i-b", 0, "2"),
+            instance("i-c", 95, "3"),
+            instance("i-d", 0, "4"),
+        ];
         let living = HashSet::from(["i-a".to_owned()]);
         let open = HashSet::from(["2".to_owned()]);
         assert_eq!(orphans(&cloud, &living, &open, 100), ["i-d"]);

@@ -51,7 +51,7 @@ pub enum Event {
         /// Gang key.
         key: String,
         /// Which.
-        effect: Effect,
+        effect: Box<Effect>,
         /// How.
         done: Done,
     },
@@ -106,7 +106,12 @@ const KEEP_ENDED: usize = 500;
 impl Core {
     /// A core with the gangs of before.
     #[must_use]
-    pub fn new(hands: Hands, sender: mpsc::Sender<Msg>, docs: Vec<Gang>, changed: watch::Sender<u64>) -> Self {
+    pub fn new(
+        hands: Hands,
+        sender: mpsc::Sender<Msg>,
+        docs: Vec<Gang>,
+        changed: watch::Sender<u64>,
+    ) -> Self {
         let mut core = Self {
             hands,
             sender,
@@ -263,8 +268,13 @@ impl Core {
             }
         }
         let snapshot = self.hands.shared.snapshot.load_full();
-        let world =
-            World { core: self, snapshot: &snapshot, seen: slot.seen.clone(), effect_ms: now, jitter: self.jitter % 1000 };
+        let world = World {
+            core: self,
+            snapshot: &snapshot,
+            seen: slot.seen.clone(),
+            effect_ms: now,
+            jitter: self.jitter % 1000,
+        };
         let before = slot.gang.phase.label();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
         self.after(&slot.gang, before);
@@ -274,7 +284,10 @@ impl Core {
             self.dry.insert(place(&rung), now + ttl);
         }
         if matches!(effect, Effect::Launch { .. })
-            && !matches!(slot.gang.phase, Phase::Launching { .. } | Phase::Granted { .. } | Phase::Ending { .. })
+            && !matches!(
+                slot.gang.phase,
+                Phase::Launching { .. } | Phase::Granted { .. } | Phase::Ending { .. }
+            )
         {
             self.hands.prepare.release_of(key);
             slot.gang.group = None;
@@ -297,7 +310,8 @@ impl Core {
             self.slots.insert(key.to_owned(), slot);
             return;
         }
-        self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.jitter =
+            self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let snapshot = self.hands.shared.snapshot.load_full();
         let before = slot.gang.clone();
         for name in &before.names {
@@ -321,7 +335,7 @@ impl Core {
                 let (gang, key, sender) = (slot.gang.clone(), key.to_owned(), self.sender.clone());
                 tokio::spawn(async move {
                     let done = effects::execute(&hands, &gang, &effect).await;
-                    let event = Event::Done { key, effect, done };
+                    let event = Event::Done { key, effect: Box::new(effect), done };
                     // The core lives as long as the process.
                     let _ = sender.send(Msg::Internal(Box::new(event))).await;
                 });
@@ -395,7 +409,9 @@ impl Core {
                 managed.insert(job.id, Managed { gang: slot.gang.key(), uid: slot.gang.uid });
                 // `12` names all tasks of an array.
                 if let Some(base) = job.text.split('_').next().and_then(|t| t.parse().ok()) {
-                    managed.entry(base).or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid: slot.gang.uid });
+                    managed
+                        .entry(base)
+                        .or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid: slot.gang.uid });
                 }
             }
         }
@@ -411,7 +427,11 @@ impl Core {
         if !self.dirty.is_empty() {
             return 0;
         }
-        let gangs = self.slots.values().filter(|s| s.busy.is_none() && s.gang.is_living()).filter_map(|s| wake(&s.gang));
+        let gangs = self
+            .slots
+            .values()
+            .filter(|s| s.busy.is_none() && s.gang.is_living())
+            .filter_map(|s| wake(&s.gang));
         let gang = gangs.min().unwrap_or(u64::MAX);
         gang.min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
     }

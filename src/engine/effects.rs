@@ -75,7 +75,8 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
         _ => {
             let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
             let pinned = pinned_address(hands, &gang);
-            let done = tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
+            let done =
+                tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
             done.unwrap_or_else(|e| own("Internal", &e.to_string(), Class::Transient)).into()
         }
     }
@@ -168,7 +169,8 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
             }),
         Effect::PowerDown => slurm.power_down(&names()),
         Effect::Cancel { comment } => {
-            let told = slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() });
+            let told =
+                slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() });
             if let Err(e) = told {
                 tracing::warn!(job, error = %e, "the reason of a cancel could not be written");
             }
@@ -202,7 +204,13 @@ fn slurm_trouble(e: &SlurmError) -> Trouble {
 }
 
 fn cloud_trouble(e: CloudError) -> Trouble {
-    Trouble { code: e.code, message: e.message, class: e.class, request_id: e.request_id, ambiguous: e.ambiguous }
+    Trouble {
+        code: e.code,
+        message: e.message,
+        class: e.class,
+        request_id: e.request_id,
+        ambiguous: e.ambiguous,
+    }
 }
 
 async fn launch(hands: &Hands, gang: &Gang, rung: &Rung) -> Done {

@@ -78,7 +78,11 @@ impl Desk {
         let payload: Value = serde_json::from_slice(&decoded.payload)
             .map_err(|e| refuse(400, "payload", &format!("the credential's payload is not JSON: {e}")))?;
         if payload.get("v").and_then(Value::as_u64) != Some(1) {
-            return Err(refuse(400, "version", "this controller speaks version 1; install matching programs"));
+            return Err(refuse(
+                400,
+                "version",
+                "this controller speaks version 1; install matching programs",
+            ));
         }
         Ok(Caller { uid: decoded.uid, payload })
     }
@@ -87,7 +91,8 @@ impl Desk {
         let caller = self.caller(body).await?;
         if caller.uid != 0 && caller.uid != self.slurm_uid {
             let text = format!("uid {} is neither root nor SlurmUser", caller.uid);
-            self.controller.log(crate::controller::Loud::Error, &format!("a node's request was refused: {text}"));
+            self.controller
+                .log(crate::controller::Loud::Error, &format!("a node's request was refused: {text}"));
             return Err(refuse(403, "identity", &text));
         }
         Ok(caller)
@@ -173,7 +178,9 @@ async fn control(State(desk): State<Desk>, body: Bytes) -> Response {
         return refuse(403, "identity", "only root, SlurmUser and the operators of burst.toml may do this");
     }
     let question = match text(&caller.payload, "do") {
-        "terminate" => Question::Terminate { gang: text(&caller.payload, "gang").to_owned(), uid: caller.uid },
+        "terminate" => {
+            Question::Terminate { gang: text(&caller.payload, "gang").to_owned(), uid: caller.uid }
+        }
         "power" => match burst_plan::hostlist::expand(text(&caller.payload, "nodes")) {
             Ok(nodes) => Question::Power { op: text(&caller.payload, "op").to_owned(), nodes },
             Err(e) => return refuse(400, "nodes", &e.to_string()),
@@ -188,5 +195,6 @@ async fn metrics(State(desk): State<Desk>) -> Response {
     let (status, answer) = desk.ask(Question::Metrics).await;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = answer.as_str().unwrap_or("").to_owned();
-    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body).into_response()
+    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+        .into_response()
 }

@@ -115,7 +115,12 @@ impl Journal {
     ///
     /// # Errors
     /// The writer is gone.
-    pub fn post(&self, key: String, doc: String, living: bool) -> Result<oneshot::Receiver<Reply>, JournalError> {
+    pub fn post(
+        &self,
+        key: String,
+        doc: String,
+        living: bool,
+    ) -> Result<oneshot::Receiver<Reply>, JournalError> {
         let (tx, rx) = oneshot::channel();
         let write = Write::Gang { key, doc, living, intent: None };
         self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
@@ -201,7 +206,8 @@ fn commit(db: &mut Connection, writes: &[Write]) -> Result<Vec<Option<String>>, 
                          (SELECT key FROM gang WHERE living = 0 ORDER BY at DESC LIMIT ?1)",
                     )?
                     .execute([KEEP_ENDED])?;
-                    tx.prepare_cached("DELETE FROM intent WHERE gang NOT IN (SELECT key FROM gang)")?.execute([])?;
+                    tx.prepare_cached("DELETE FROM intent WHERE gang NOT IN (SELECT key FROM gang)")?
+                        .execute([])?;
                 }
                 match intent {
                     Some(i) => {
@@ -220,9 +226,9 @@ fn commit(db: &mut Connection, writes: &[Write]) -> Result<Vec<Option<String>>, 
                 tx.execute("UPDATE intent SET answer = ?2 WHERE token = ?1", params![token, answer])?;
                 None
             }
-            Write::Request { token } => {
-                tx.query_row("SELECT request FROM intent WHERE token = ?1", [token], |r| r.get(0)).optional()?
-            }
+            Write::Request { token } => tx
+                .query_row("SELECT request FROM intent WHERE token = ?1", [token], |r| r.get(0))
+                .optional()?,
         });
     }
     tx.commit()?;

@@ -57,7 +57,8 @@ impl Prepare {
         rung: &Rung,
     ) -> Result<(TemplateRef, Option<String>), CloudError> {
         let snapshot = hands.shared.snapshot.load_full();
-        let config = snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
+        let config =
+            snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
         let pool = config
             .pools
             .get(&gang.pool)
@@ -151,7 +152,8 @@ impl Prepare {
     /// A launch was refused: whatever group its gang held is free again.
     pub fn release_of(&self, key: &str) {
         let mut groups = lock(&self.groups);
-        let held: Vec<String> = groups.used.iter().filter(|(_, k)| *k == key).map(|(n, _)| n.clone()).collect();
+        let held: Vec<String> =
+            groups.used.iter().filter(|(_, k)| *k == key).map(|(n, _)| n.clone()).collect();
         for name in held {
             groups.used.remove(&name);
             groups.free.insert(name);

@@ -99,6 +99,11 @@ pub enum Msg {
     Ask(Box<crate::core::Question>, oneshot::Sender<crate::core::Answer>),
 }
 
+/// The queue took nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine's queue is full")]
+pub struct Full;
+
 /// The queue's end that the plugin keeps.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -119,9 +124,10 @@ impl Handle {
     ///
     /// # Errors
     /// The queue is full (or the engine gone): the job must be refused.
-    pub fn push(&self, msg: Msg) -> Result<(), ()> {
+    pub fn push(&self, msg: Msg) -> Result<(), Full> {
         self.sender.try_send(msg).map_err(|_| {
             self.shared.queue_full.fetch_add(1, Ordering::Relaxed);
+            Full
         })
     }
 

@@ -36,7 +36,8 @@ pub fn now_ms() -> u64 {
 }
 
 /// Makes the cloud once region and credentials are known; may be tried again.
-pub type Connect = Box<dyn Fn() -> futures_like::Boxed<Result<Arc<dyn Cloud>, burst_cloud::CloudError>> + Send + Sync>;
+pub type Connect =
+    Box<dyn Fn() -> futures_like::Boxed<Result<Arc<dyn Cloud>, burst_cloud::CloudError>> + Send + Sync>;
 
 /// The one future type the engine hands over a border.
 pub mod futures_like {
@@ -70,7 +71,8 @@ pub async fn run(setup: Setup) {
     while !controller.active() {
         tokio::time::sleep(AGAIN).await;
     }
-    let dir = config.cluster.state_dir.clone().unwrap_or_else(|| PathBuf::from(&conf.state_save).join("burst"));
+    let dir =
+        config.cluster.state_dir.clone().unwrap_or_else(|| PathBuf::from(&conf.state_save).join("burst"));
     let (journal, docs, uuid, _lock) = open_state(&*controller, &dir).await;
     let cloud = loop {
         match connect().await {
@@ -79,7 +81,8 @@ pub async fn run(setup: Setup) {
         }
         tokio::time::sleep(AGAIN * 5).await;
     };
-    let name = if config.cluster.name.is_empty() { conf.cluster.clone() } else { config.cluster.name.clone() };
+    let name =
+        if config.cluster.name.is_empty() { conf.cluster.clone() } else { config.cluster.name.clone() };
     let hands = Hands {
         controller: controller.clone(),
         cloud,
@@ -106,7 +109,10 @@ pub async fn run(setup: Setup) {
     shared.running.store(true, Ordering::Release);
     controller.log(
         Loud::Info,
-        &format!("engine up: cluster {name} ({uuid}), {} pools, {living} gangs of before", config.pools.len()),
+        &format!(
+            "engine up: cluster {name} ({uuid}), {} pools, {living} gangs of before",
+            config.pools.len()
+        ),
     );
     core.run(receiver).await;
 }
@@ -193,7 +199,9 @@ pub fn prerequisites(conf: &SlurmConf, boot_limit: Seconds) -> Vec<String> {
         why.push("slurm.conf needs SuspendProgram (write SuspendProgram=/usr/sbin/burst-suspend)".to_owned());
     }
     if conf.suspend_time.is_none() {
-        why.push("SuspendTime must be finite or Slurm refuses POWER_UP (write SuspendTime=31536000)".to_owned());
+        why.push(
+            "SuspendTime must be finite or Slurm refuses POWER_UP (write SuspendTime=31536000)".to_owned(),
+        );
     }
     if conf.resume_timeout.is_some_and(|t| t < boot_limit.0) {
         let least = boot_limit.0 + 60;
@@ -262,7 +270,8 @@ fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
     for doc in docs {
         match serde_json::from_str::<Gang>(&doc) {
             Ok(g) => gangs.push(g),
-            Err(e) => controller.log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}")),
+            Err(e) => controller
+                .log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}")),
         }
     }
     Ok((journal, gangs, uuid(dir)?, lock))
@@ -281,7 +290,6 @@ fn uuid(dir: &Path) -> Result<String, String> {
     }
     let mut bytes = [0u8; 16];
     fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(|e| e.to_string())?;
-    let [.., _, _] = bytes;
     let mut hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     // RFC 9562 version 4, variant 10.
     hex.replace_range(12..13, "4");
@@ -318,7 +326,9 @@ async fn serve(controller: Arc<dyn Controller>, listen: std::net::SocketAddr, de
             }
             Err(e) if !told => {
                 told = true;
-                let text = format!("cannot listen on {listen}: {e}; nodes cannot ask for their names until this works");
+                let text = format!(
+                    "cannot listen on {listen}: {e}; nodes cannot ask for their names until this works"
+                );
                 controller.log(Loud::Error, &text);
             }
             Err(_) => {}

@@ -9,7 +9,9 @@ use std::{fmt::Write as _, sync::atomic::Ordering};
 pub(crate) fn gang(slot: &Slot) -> Value {
     let g = &slot.gang;
     let next = match &g.phase {
-        Phase::Waiting { .. } | Phase::Launching { .. } | Phase::Ending { .. } => step::wake(g).map(|t| t / 1000),
+        Phase::Waiting { .. } | Phase::Launching { .. } | Phase::Ending { .. } => {
+            step::wake(g).map(|t| t / 1000)
+        }
         _ => None,
     };
     let error = g.last_error.as_ref().map(|e| {
@@ -90,7 +92,8 @@ pub(crate) fn metrics(core: &Core) -> String {
         *phases.entry((slot.gang.pool.as_str(), slot.gang.phase.label())).or_insert(0u64) += 1;
         instances += slot.gang.members.len();
     }
-    let mut out = String::from("# TYPE burst_gangs gauge\n# HELP burst_gangs Living gangs by pool and phase.\n");
+    let mut out =
+        String::from("# TYPE burst_gangs gauge\n# HELP burst_gangs Living gangs by pool and phase.\n");
     for ((pool, phase), n) in phases {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "burst_gangs{{pool=\"{pool}\",phase=\"{phase}\"}} {n}");

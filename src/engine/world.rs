@@ -36,7 +36,9 @@ impl House for World<'_> {
     fn admit(&self, gang: &Gang) -> Verdict {
         let refuse = |text: String| Verdict::Refuse(burst_policy::Refusal(text));
         let Some(config) = &self.snapshot.config else {
-            return refuse("burst.toml cannot be used now; an administrator finds the reason in slurmctld's log".into());
+            return refuse(
+                "burst.toml cannot be used now; an administrator finds the reason in slurmctld's log".into(),
+            );
         };
         let Some(pool) = config.pools.get(&gang.pool) else {
             return refuse(format!("pool {} is not in burst.toml any more", gang.pool));

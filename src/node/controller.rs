@@ -140,7 +140,10 @@ impl Desk {
                     None => retry(&body),
                 },
                 Ok((202, body)) => {
-                    self.note(format!("not known yet: {}", body.get("why").and_then(Value::as_str).unwrap_or("")));
+                    self.note(format!(
+                        "not known yet: {}",
+                        body.get("why").and_then(Value::as_str).unwrap_or("")
+                    ));
                     retry(&body)
                 }
                 Ok((status @ (403 | 409 | 410), body)) => {

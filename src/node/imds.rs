@@ -31,7 +31,8 @@ pub(crate) fn agent(limit: Duration) -> Agent {
 
 /// Asks until it has everything or the deadline has passed.
 pub fn learn(local: Settings, deadline: Instant) -> Result<(Facts, Settings), String> {
-    let base = std::env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|_| "http://169.254.169.254".into());
+    let base = std::env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        .unwrap_or_else(|_| "http://169.254.169.254".into());
     let agent = agent(Duration::from_secs(3));
     let mut pause = Duration::from_millis(50);
     loop {
@@ -67,6 +68,7 @@ fn once(agent: &Agent, base: &str) -> Result<(Facts, String), String> {
 fn body(url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, String> {
     let mut answer = answer.map_err(|e| format!("{url}: {e}"))?;
     let status = answer.status().as_u16();
-    let text = answer.body_mut().with_config().limit(MOST).read_to_string().map_err(|e| format!("{url}: {e}"))?;
+    let text =
+        answer.body_mut().with_config().limit(MOST).read_to_string().map_err(|e| format!("{url}: {e}"))?;
     if status == 200 { Ok(text) } else { Err(format!("{url}: {status}")) }
 }

@@ -70,7 +70,10 @@ fn check() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    println!("instance {} ({}) in {}, address {}", facts.instance_id, facts.instance_type, facts.zone, facts.private_ip);
+    println!(
+        "instance {} ({}) in {}, address {}",
+        facts.instance_id, facts.instance_type, facts.zone, facts.private_ip
+    );
     println!("pool {}, controllers {}", settings.pool, settings.controllers.join(", "));
     println!("EFA devices: {} found, {} promised", devices::efa(), settings.efa_devices);
     ExitCode::SUCCESS
@@ -96,7 +99,10 @@ fn run() -> ExitCode {
         Ok(x) => x,
         Err(e) => return end(&local, &format!("no instance metadata: {e}")),
     };
-    say(&format!("{} ({}) in {}, pool {}", facts.instance_id, facts.instance_type, facts.zone, settings.pool));
+    say(&format!(
+        "{} ({}) in {}, pool {}",
+        facts.instance_id, facts.instance_type, facts.zone, settings.pool
+    ));
     let mut desk = controller::Desk::new(&settings, &facts);
     let found = devices::efa();
     if found < settings.efa_devices {
@@ -136,7 +142,8 @@ fn serve(
     stop: &AtomicBool,
 ) -> String {
     let orphan = named.orphan_limit_s.unwrap_or(settings.orphan_limit_s);
-    let mut state = watch::State { silent_s: 0.0, jobs: 0, deadline_unix: named.deadline_unix, orders_end: false };
+    let mut state =
+        watch::State { silent_s: 0.0, jobs: 0, deadline_unix: named.deadline_unix, orders_end: false };
     let every = Duration::from_secs_f64(named.report_s.unwrap_or(30.0).clamp(0.05, 600.0));
     let mut heard = Instant::now();
     let mut kind = "started";
@@ -176,7 +183,9 @@ fn end(settings: &Settings, why: &str) -> ExitCode {
     if settings.on_end == "exit" {
         return ExitCode::SUCCESS;
     }
-    for (program, args) in [("systemctl", ["poweroff", ""]), ("poweroff", ["", ""]), ("shutdown", ["-h", "now"])] {
+    for (program, args) in
+        [("systemctl", ["poweroff", ""]), ("poweroff", ["", ""]), ("shutdown", ["-h", "now"])]
+    {
         let args = args.iter().filter(|a| !a.is_empty());
         if std::process::Command::new(program).args(args).status().is_ok_and(|s| s.success()) {
             return ExitCode::SUCCESS;

@@ -80,7 +80,8 @@ impl Settings {
             crate::say(&format!("the user data may not set {key}: ignored"));
         }
         let text = |k: &str| map.get(k).and_then(Value::as_str).map(str::to_owned);
-        let number = |k: &str| map.get(k).and_then(Value::as_f64).filter(|n| n.is_finite() && *n > 0.0 && *n < 1e8);
+        let number =
+            |k: &str| map.get(k).and_then(Value::as_f64).filter(|n| n.is_finite() && *n > 0.0 && *n < 1e8);
         if let Some(Value::Array(list)) = map.get("controllers") {
             let urls = list.iter().filter_map(Value::as_str).filter(|u| u.starts_with("http://")).take(8);
             self.controllers = urls.map(str::to_owned).collect();

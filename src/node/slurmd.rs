@@ -45,7 +45,8 @@ fn command(settings: &Settings, node: &str, args: &[String]) -> Command {
 /// Options for systemd's slurmd.service, in the runtime directory: gone with the next boot. An EFA job registers much
 /// memory; slurmd hands its own limits to jobs.
 fn drop_in(settings: &Settings, node: &str, args: &[String]) -> String {
-    let conf = settings.slurm_conf.as_ref().map(|c| format!("Environment=SLURM_CONF={c}\n")).unwrap_or_default();
+    let conf =
+        settings.slurm_conf.as_ref().map(|c| format!("Environment=SLURM_CONF={c}\n")).unwrap_or_default();
     format!(
         "[Service]\n{conf}Type=exec\nPIDFile=\nExecStart=\nExecStart={} -D -N {node} {}\nLimitMEMLOCK=infinity\n\
          LimitNOFILE=131072\nLimitSTACK=infinity\nTasksMax=infinity\nDelegate=yes\nRestart=on-failure\n",
@@ -82,7 +83,9 @@ impl Slurmd {
             systemctl(&["daemon-reload"])?;
             How::Systemd
         } else {
-            How::Direct(command(settings, node, args).spawn().map_err(|e| format!("{}: {e}", settings.slurmd))?)
+            How::Direct(
+                command(settings, node, args).spawn().map_err(|e| format!("{}: {e}", settings.slurmd))?,
+            )
         };
         Ok(Self { how, settings: settings.clone(), restarts: 0, since: Instant::now() })
     }

@@ -47,6 +47,10 @@ mod tests {
         assert!(end(&State { orders_end: true, ..calm.clone() }, 900.0, 1).is_some());
         let silent = State { silent_s: 901.0, ..calm };
         assert!(end(&silent, 900.0, 1).is_some());
-        assert_eq!(end(&State { jobs: 1, ..silent }, 900.0, 1), None, "a running job is not ended for silence");
+        assert_eq!(
+            end(&State { jobs: 1, ..silent }, 900.0, 1),
+            None,
+            "a running job is not ended for silence"
+        );
     }
 }

@@ -118,8 +118,7 @@ pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
         return whole((1, 1), "empty; a plan is a JSON object such as asba execution-plan writes".into());
     }
     if !text.trim_start().starts_with(['{', '[']) {
-        let why =
-            "not JSON: a plan is a JSON object { … }, which asba execution-plan writes with --output=FILE";
+        let why = "not a JSON object { … }, which asba execution-plan writes with --output=FILE";
         return whole(position(text, text.len() - text.trim_start().len()), why.into());
     }
     let members = match json::read(text) {

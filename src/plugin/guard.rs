@@ -20,7 +20,10 @@ pub fn guarded<T: Default>(entry: &str, fallback: impl FnOnce() -> T, body: impl
                 .or_else(|| cause.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "no text".to_owned());
             let panics = startup::shared().map_or(0, |s| s.panics.fetch_add(1, Ordering::Relaxed) + 1);
-            crate::shim::log(0, &format!("a bug of slurm-burst in {entry} was caught ({what}), {panics} so far"));
+            crate::shim::log(
+                0,
+                &format!("a bug of slurm-burst in {entry} was caught ({what}), {panics} so far"),
+            );
             catch_unwind(AssertUnwindSafe(fallback)).unwrap_or_default()
         }
     }

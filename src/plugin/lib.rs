@@ -71,7 +71,12 @@ pub unsafe extern "C" fn job_submit(job: *mut c_void, uid: u32, err_msg: *mut *m
 /// # Safety
 /// Called by slurmctld with a valid job description.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn job_modify(job: *mut c_void, _record: *mut c_void, uid: u32, err_msg: *mut *mut c_char) -> c_int {
+pub unsafe extern "C" fn job_modify(
+    job: *mut c_void,
+    _record: *mut c_void,
+    uid: u32,
+    err_msg: *mut *mut c_char,
+) -> c_int {
     let message = match plugin_version >= 0x17_02_00 {
         true => shim::Message::new(err_msg),
         false => shim::Message::new(std::ptr::null_mut()),

@@ -1,8 +1,14 @@
 //! Safe faces of the C shim (include/burst_shim.h): the only unsafe calls of the plugin.
 
 #[allow(
-    missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, dead_code, clippy::all,
-    clippy::undocumented_unsafe_blocks, unreachable_pub
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    dead_code,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    unreachable_pub
 )]
 mod raw {
     include!(concat!(env!("OUT_DIR"), "/shim.rs"));

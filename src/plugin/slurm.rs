@@ -5,7 +5,8 @@ use crate::{
     startup,
 };
 use burst_engine::controller::{
-    Changed, Controller, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf, SlurmError,
+    Changed, Controller, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf,
+    SlurmError,
 };
 use burst_policy::gang::{JobView, NodeView};
 use std::{
@@ -89,7 +90,8 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
         user: shim::text(&r.user_name),
         account: shim::text(&r.account),
         array_job: r.array_job_id,
-        array_task: (array && r.is_array_meta == 0 && r.array_task_id != BURST_UNSET).then_some(r.array_task_id),
+        array_task: (array && r.is_array_meta == 0 && r.array_task_id != BURST_UNSET)
+            .then_some(r.array_task_id),
         array_rest: (r.is_array_meta != 0).then(|| shim::text(&r.array_tasks)),
         array_most: r.array_max_tasks,
         comment: shim::text(&r.admin_comment),

@@ -30,14 +30,18 @@ pub fn shared() -> Option<&'static Shared> {
 /// The entry. Whatever goes wrong, slurmctld starts: a job that needs us is then refused with the reason.
 pub fn init() -> c_int {
     let started = HANDLE.get_or_try_init(|| {
-        let path = std::env::var("SLURM_BURST_CONF").unwrap_or_else(|_| burst_policy::config::DEFAULT_PATH.to_owned());
+        let path = std::env::var("SLURM_BURST_CONF")
+            .unwrap_or_else(|_| burst_policy::config::DEFAULT_PATH.to_owned());
         let snapshot = read(&path);
         let size = snapshot.config.as_ref().map_or(QUEUE, |c| c.limits.queue);
         let shared = Arc::new(Shared::default());
         shared.snapshot.store(Arc::new(snapshot));
         let (handle, receiver) = Handle::new(size, shared);
         let for_engine = handle.clone();
-        thread::Builder::new().name("burst-engine".into()).spawn(move || engine(for_engine, receiver)).map(|_| handle)
+        thread::Builder::new()
+            .name("burst-engine".into())
+            .spawn(move || engine(for_engine, receiver))
+            .map(|_| handle)
     });
     if let Err(e) = started {
         shim::log(0, &format!("the engine's thread could not be started: {e}"));
@@ -57,7 +61,9 @@ fn read(path: &str) -> Snapshot {
     };
     let text = match fs::read_to_string(path) {
         Ok(t) => t,
-        Err(e) => return broken("", format!("{path} cannot be read: {e}; set SLURM_BURST_CONF or write the file")),
+        Err(e) => {
+            return broken("", format!("{path} cannot be read: {e}; set SLURM_BURST_CONF or write the file"));
+        }
     };
     let config = match Config::parse(&text, path) {
         Ok(c) => c,

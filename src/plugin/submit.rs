@@ -37,7 +37,8 @@ const MESSAGE_MOST: usize = 4_000;
 /// What job_submit answers after a panic: a job that could be ours would be scheduled onto nodes that do not exist.
 pub fn after_panic(job: Job, message: Message) -> c_int {
     let Some(v) = job.view() else { return PASS };
-    let named = view::spank_value(&v, "BURST_OPTS").is_some() || view::spank_value(&v, "BURST_PLAN").is_some();
+    let named =
+        view::spank_value(&v, "BURST_OPTS").is_some() || view::spank_value(&v, "BURST_PLAN").is_some();
     let ours = startup::handle().is_some_and(|h| {
         let s = h.shared.snapshot.load();
         is_pool_partition(&s, &shim::text(&v.partition))
@@ -52,7 +53,8 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
 fn is_pool_partition(s: &Snapshot, partition: &str) -> bool {
     let given = if partition.is_empty() { s.default_partition.as_deref().unwrap_or("") } else { partition };
     given.split(',').any(|p| {
-        s.broken_partitions.iter().any(|b| b == p) || s.config.as_ref().is_some_and(|c| c.pool_of_partition(p).is_some())
+        s.broken_partitions.iter().any(|b| b == p)
+            || s.config.as_ref().is_some_and(|c| c.pool_of_partition(p).is_some())
     })
 }
 
@@ -112,7 +114,9 @@ fn wishes(
     limit: usize,
 ) -> Result<(Request, Option<Plan>, bool, Vec<String>), String> {
     let options = match options {
-        Some(bytes) => Options::from_json(bytes).map_err(|e| format!("the burst options cannot be read: {e}"))?,
+        Some(bytes) => {
+            Options::from_json(bytes).map_err(|e| format!("the burst options cannot be read: {e}"))?
+        }
         None => Options::default(),
     };
     let mut notices = Vec::new();
@@ -142,7 +146,9 @@ fn decide(
 ) -> Result<Option<Held>, String> {
     let Some(config) = &snapshot.config else {
         let why = snapshot.config_error.as_deref().unwrap_or("it has not been read");
-        return Err(format!("bursting is off: the site's burst.toml cannot be used ({why}); tell your administrator"));
+        return Err(format!(
+            "bursting is off: the site's burst.toml cannot be used ({why}); tell your administrator"
+        ));
     };
     let mut geometry = view::geometry(v, uid);
     if geometry.partition.is_empty()
@@ -166,12 +172,13 @@ fn decide(
         Verdict::Refuse(r) => return Err(r.0),
     };
     let array = geometry.array.is_some();
-    let mut gang = Gang::new(new_id(), uid, pool.name.clone(), request, geometry, burst_engine::start::now_ms());
+    let mut gang =
+        Gang::new(new_id(), uid, pool.name.clone(), request, geometry, burst_engine::start::now_ms());
     gang.user_hold = v.priority == 0;
     gang.worst = admission.worst_cost;
     let comment = says::comment(&gang);
     gang.commented.clone_from(&comment);
-    handle.push(Msg::Intake(Box::new(Intake { gang, array }))).map_err(|()| {
+    handle.push(Msg::Intake(Box::new(Intake { gang, array }))).map_err(|_| {
         "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute".to_owned()
     })?;
     let mut told: Vec<String> = admission.notices.iter().map(|n| format!("slurm-burst: {n}")).collect();

@@ -112,13 +112,17 @@ pub fn classify(code: &str, message: &str) -> Class {
     if code.is_empty() {
         let text = message.to_ascii_lowercase();
         return match () {
-            () if text.contains("request limit exceeded") || text.contains("rate exceeded") => Class::Throttle,
+            () if text.contains("request limit exceeded") || text.contains("rate exceeded") => {
+                Class::Throttle
+            }
             () if text.contains("sufficient") && text.contains("capacity") => Class::Capacity,
             () => Class::Unknown,
         };
     }
     let exact = EXACT.iter().find(|(c, _)| *c == code);
-    exact.or_else(|| PREFIX.iter().find(|(c, _)| code.starts_with(c))).map_or(Class::Unknown, |(_, class)| *class)
+    exact
+        .or_else(|| PREFIX.iter().find(|(c, _)| code.starts_with(c)))
+        .map_or(Class::Unknown, |(_, class)| *class)
 }
 
 #[cfg(test)]
@@ -129,7 +133,11 @@ mod tests {
     fn every_code_of_the_table_means_what_it_says() {
         for (code, class) in EXACT {
             assert_eq!(classify(code, ""), *class, "{code}");
-            assert_eq!(classify(code, "Insufficient capacity"), *class, "the message of {code} does not count");
+            assert_eq!(
+                classify(code, "Insufficient capacity"),
+                *class,
+                "the message of {code} does not count"
+            );
         }
     }
 

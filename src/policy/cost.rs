@@ -19,7 +19,13 @@ pub fn node_hourly(instance: MicroUsd, root_gib: Option<u32>, gib_month: Option<
 /// The most a gang can cost: price × nodes × (time limit + boot limit + epilog limit + `kill_margin`, at least a minute)
 /// × paid attempts.
 #[must_use]
-pub fn worst(hourly: MicroUsd, nodes: u32, time_limit: Seconds, pool: &Pool, kill_margin: Seconds) -> MicroUsd {
+pub fn worst(
+    hourly: MicroUsd,
+    nodes: u32,
+    time_limit: Seconds,
+    pool: &Pool,
+    kill_margin: Seconds,
+) -> MicroUsd {
     let seconds = time_limit
         .0
         .saturating_add(pool.boot_limit.0)

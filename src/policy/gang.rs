@@ -448,7 +448,14 @@ pub type Addresses = BTreeMap<String, (Option<IpAddr>, Option<String>)>;
 impl Gang {
     /// A gang as job_submit hands it over.
     #[must_use]
-    pub fn new(id: String, uid: u32, pool: String, request: Request, geometry: Geometry, now_ms: u64) -> Self {
+    pub fn new(
+        id: String,
+        uid: u32,
+        pool: String,
+        request: Request,
+        geometry: Geometry,
+        now_ms: u64,
+    ) -> Self {
         Self {
             id,
             task: None,
@@ -478,7 +485,11 @@ impl Gang {
             user_hold: false,
             end_asked: None,
             last_error: None,
-            history: vec![Entry { at_ms: now_ms, phase: "Submitted".into(), text: "seen in job_submit".into() }],
+            history: vec![Entry {
+                at_ms: now_ms,
+                phase: "Submitted".into(),
+                text: "seen in job_submit".into(),
+            }],
             commented: String::new(),
         }
     }
@@ -495,7 +506,8 @@ impl Gang {
     /// The client token of the current intent (docs/WIRE.md).
     #[must_use]
     pub fn token(&self, cluster: &str) -> String {
-        let (job, submit, restart) = self.job.as_ref().map_or(("", 0, 0), |j| (j.text.as_str(), j.submit, j.restart));
+        let (job, submit, restart) =
+            self.job.as_ref().map_or(("", 0, 0), |j| (j.text.as_str(), j.submit, j.restart));
         let text = format!("{cluster}|{job}|{submit}|{restart}|{}|{}", self.attempt, self.intent);
         let hash = Sha256::digest(text.as_bytes());
         hash.iter().take(16).map(|b| format!("{b:02x}")).collect()

@@ -41,7 +41,8 @@ impl Prices {
         let mut out = Self { source: file.source, ..Self::default() };
         for (region, r) in file.regions {
             if let Some(price) = &r.ebs_gib_month {
-                let price = MicroUsd::parse(price).map_err(|e| format!("regions.{region}.ebs_gib_month: {e}"))?;
+                let price =
+                    MicroUsd::parse(price).map_err(|e| format!("regions.{region}.ebs_gib_month: {e}"))?;
                 out.ebs_gib_month.insert(region.clone(), price);
             }
             let types = out.instance.entry(region.clone()).or_default();

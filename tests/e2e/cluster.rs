@@ -66,9 +66,12 @@ impl Cluster {
         let socket = self.at.munge_socket();
         let mut munged = self.command(&which("munged"), User::Root);
         munged.args(["--foreground", "--force", "--num-threads=2"]);
-        for (option, file) in
-            [("socket", "munge/socket"), ("key-file", "munge/key"), ("pid-file", "munge/pid"), ("seed-file", "munge/seed")]
-        {
+        for (option, file) in [
+            ("socket", "munge/socket"),
+            ("key-file", "munge/key"),
+            ("pid-file", "munge/pid"),
+            ("seed-file", "munge/seed"),
+        ] {
             munged.arg(format!("--{option}={}", self.at.file(file).display()));
         }
         self.munged = Some(Proc::spawn("munged", &self.at.file("log/munged.log"), &mut munged)?);
@@ -270,4 +273,3 @@ impl Drop for Cluster {
 fn write(path: &Path, text: &str) -> Res<()> {
     std::fs::write(path, text).context(path.display())
 }
-

@@ -79,7 +79,9 @@ impl Layout {
 /// Text with `KEY` lines of `own` left out where `extra` sets the same key, and `extra` after it.
 fn merge(own: &str, extra: &str) -> String {
     let key = |line: &str| {
-        line.split_once('=').map(|(k, _)| k.trim().to_ascii_lowercase()).filter(|k| !k.is_empty() && !k.starts_with('#'))
+        line.split_once('=')
+            .map(|(k, _)| k.trim().to_ascii_lowercase())
+            .filter(|k| !k.is_empty() && !k.starts_with('#'))
     };
     let set: Vec<String> = extra.lines().filter_map(key).collect();
     let mut text = String::new();
@@ -178,7 +180,12 @@ PlugStackConfig={d}/etc/plugstack.conf
 pub fn pool_lines(at: &Layout, spec: &ClusterSpec) -> String {
     let mut text = String::new();
     for (i, b) in spec.blocks.iter().enumerate() {
-        text.push_str(&format!("NodeName={} CPUs={} RealMemory={} State=CLOUD", b.hostlist(), b.cpus, b.memory));
+        text.push_str(&format!(
+            "NodeName={} CPUs={} RealMemory={} State=CLOUD",
+            b.hostlist(),
+            b.cpus,
+            b.memory
+        ));
         if spec.network == Network::Shared {
             let (first, last) = at.block_ports(spec, i);
             text.push_str(&format!(" NodeAddr=127.0.0.1 NodeHostname={} Port=[{first}-{last}]", at.host));

@@ -30,7 +30,8 @@ impl Proc {
     pub fn spawn(name: &str, log: &Path, command: &mut Command) -> Res<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log).context(log.display())?;
         let err = out.try_clone().context(log.display())?;
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().context(format!("start {name}"))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().context(format!("start {name}"))?;
         Ok(Self { name: name.into(), log: log.into(), child })
     }
 

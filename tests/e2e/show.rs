@@ -6,8 +6,18 @@ use std::collections::BTreeMap;
 pub type Fields = BTreeMap<String, String>;
 
 /// Lines whose value is free text up to the end of the line.
-const FREE: &[&str] =
-    &["AdminComment", "Comment", "Command", "WorkDir", "StdErr", "StdIn", "StdOut", "SystemComment", "Reason", "OS"];
+const FREE: &[&str] = &[
+    "AdminComment",
+    "Comment",
+    "Command",
+    "WorkDir",
+    "StdErr",
+    "StdIn",
+    "StdOut",
+    "SystemComment",
+    "Reason",
+    "OS",
+];
 
 /// The records of `scontrol show job` or `scontrol show node` in the form of several lines, separated by blank ones.
 #[must_use]
@@ -65,7 +75,9 @@ pub fn hosts(list: &str) -> Vec<String> {
             let (from, to) = range.split_once('-').unwrap_or((range, range));
             if let (Ok(a), Ok(b)) = (from.parse::<u64>(), to.parse::<u64>()) {
                 let width = from.len();
-                all.extend((a..=b.min(a.saturating_add(100_000))).map(|n| format!("{prefix}{n:0width$}{suffix}")));
+                all.extend(
+                    (a..=b.min(a.saturating_add(100_000))).map(|n| format!("{prefix}{n:0width$}{suffix}")),
+                );
             }
         }
     }
@@ -91,7 +103,10 @@ mod tests {
 
     #[test]
     fn host_lists() {
-        assert_eq!(hosts("efa7-[0001-0003,0010],x,(null)"), ["efa7-0001", "efa7-0002", "efa7-0003", "efa7-0010", "x"]);
+        assert_eq!(
+            hosts("efa7-[0001-0003,0010],x,(null)"),
+            ["efa7-0001", "efa7-0002", "efa7-0003", "efa7-0010", "x"]
+        );
         assert!(hosts("(null)").is_empty());
         assert!(hosts("").is_empty());
         assert_eq!(hosts("local1"), ["local1"]);

@@ -86,7 +86,8 @@ impl Sim {
     pub fn living_of(&self, job: u32) -> Res<Vec<String>> {
         let (state, job) = (self.state()?, job.to_string());
         let all = state.get("instances").and_then(Value::as_array).cloned().unwrap_or_default();
-        let of = |i: &&Value| i.pointer("/tags/slurm-burst:job").and_then(Value::as_str) == Some(job.as_str());
+        let of =
+            |i: &&Value| i.pointer("/tags/slurm-burst:job").and_then(Value::as_str) == Some(job.as_str());
         Ok(all
             .iter()
             .filter(of)

@@ -35,7 +35,8 @@ pub(super) fn tasks(text: &str) -> Vec<u32> {
     for part in ranges.split(',') {
         let (range, pace) = part.split_once(':').unwrap_or((part, "1"));
         let (from, to) = range.split_once('-').unwrap_or((range, range));
-        if let (Ok(from), Ok(to), Ok(pace)) = (from.trim().parse::<u32>(), to.trim().parse::<u32>(), pace.parse::<usize>())
+        if let (Ok(from), Ok(to), Ok(pace)) =
+            (from.trim().parse::<u32>(), to.trim().parse::<u32>(), pace.parse::<usize>())
             && pace > 0
         {
             out.extend((from..=to).step_by(pace).take(100_000));
@@ -85,7 +86,8 @@ impl Core {
         let mut changed = false;
         if array.gang.job.is_none() {
             let text = record.view.id.to_string();
-            array.gang.job = Some(JobKey { id: record.view.id, text, submit: record.view.submit, restart: 0 });
+            array.gang.job =
+                Some(JobKey { id: record.view.id, text, submit: record.view.submit, restart: 0 });
             changed = true;
         }
         if !array.held || !record.view.held {
@@ -101,7 +103,8 @@ impl Core {
             });
             return changed;
         }
-        let most = if record.array_most == 0 { IN_FLIGHT } else { (record.array_most as usize).min(IN_FLIGHT) };
+        let most =
+            if record.array_most == 0 { IN_FLIGHT } else { (record.array_most as usize).min(IN_FLIGHT) };
         let pattern = array.gang.clone();
         let living = self.tasks_of(id);
         let mut room = most.saturating_sub(living.len());
@@ -119,13 +122,19 @@ impl Core {
             gang.geometry.array = None;
             gang.user.clone_from(&record.user);
             let text = format!("{}_{task}", record.view.id);
-            gang.job = Some(JobKey { id: record.view.id, text: text.clone(), submit: record.view.submit, restart: record.view.restarts });
+            gang.job = Some(JobKey {
+                id: record.view.id,
+                text: text.clone(),
+                submit: record.view.submit,
+                restart: record.view.restarts,
+            });
             gang.enter(Phase::Held, format!("task {task} of array {}", record.view.id), now);
             gang.commented = says::comment(&gang);
             let mut view = record.view.clone();
             view.text = text;
             self.dirty.insert(key.clone());
-            self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0, missed: false });
+            self.slots
+                .insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0, missed: false });
             changed = true;
         }
         changed

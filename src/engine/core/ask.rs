@@ -100,7 +100,10 @@ impl Core {
             Question::Living => {
                 let living = || self.slots.values().map(|s| &s.gang).filter(|g| g.is_living());
                 let ids = living().flat_map(|g| g.members.iter().map(|m| m.instance.clone())).collect();
-                let open = living().filter(|g| matches!(g.phase, Phase::Launching { .. })).map(|g| g.key()).collect();
+                let open = living()
+                    .filter(|g| matches!(g.phase, Phase::Launching { .. }))
+                    .map(|g| g.key())
+                    .collect();
                 Answer::Living(ids, open)
             }
             Question::Metrics => Answer::Json(200, Value::String(views::metrics(self))),
@@ -127,7 +130,10 @@ impl Core {
             let open = self.slots.values().any(|s| matches!(s.gang.phase, Phase::Launching { .. }));
             let young = now_ms().saturating_sub(self.born_ms) < 30_000;
             if open || young {
-                return Answer::Json(202, json!({"retry_ms": 100, "why": "the fleet's answer is not written yet"}));
+                return Answer::Json(
+                    202,
+                    json!({"retry_ms": 100, "why": "the fleet's answer is not written yet"}),
+                );
             }
             return error(410, "unwanted", format!("no living gang wants {}", ask.instance_id));
         };
@@ -136,7 +142,8 @@ impl Core {
         if let (Some(theirs), Some(ours)) = (ask.private_ip, member.ip)
             && theirs != ours
         {
-            let text = format!("{} has address {ours} in EC2, but {theirs} asks for its name", ask.instance_id);
+            let text =
+                format!("{} has address {ours} in EC2, but {theirs} asks for its name", ask.instance_id);
             self.hands.controller.log(crate::controller::Loud::Error, &text);
             return error(409, "address", text);
         }
@@ -174,9 +181,14 @@ impl Core {
     fn deadline(&self, slot: &Slot) -> Option<u64> {
         let Seen::Is(view) = &slot.seen else { return None };
         let snapshot = self.hands.shared.snapshot.load();
-        let epilog = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool)).map_or(600, |p| p.epilog_limit.0);
+        let epilog = snapshot
+            .config
+            .as_ref()
+            .and_then(|c| c.pools.get(&slot.gang.pool))
+            .map_or(600, |p| p.epilog_limit.0);
         let minutes = view.minutes?;
-        (view.state == 1 && view.start > 0).then(|| view.start + minutes * 60 + snapshot.kill_margin.0 + epilog)
+        (view.state == 1 && view.start > 0)
+            .then(|| view.start + minutes * 60 + snapshot.kill_margin.0 + epilog)
     }
 
     fn report(&mut self, report: &Report) -> Answer {
@@ -201,7 +213,8 @@ impl Core {
 
     fn explain(&self, uid: u32, operator: bool, job: &str) -> Answer {
         let matches = |s: &&Slot| {
-            s.gang.job.as_ref().is_some_and(|j| j.text == job || j.id.to_string() == job) || s.gang.key() == job
+            s.gang.job.as_ref().is_some_and(|j| j.text == job || j.id.to_string() == job)
+                || s.gang.key() == job
         };
         // The youngest life of a job number: numbers can come round again.
         let slot = self.slots.values().filter(matches).max_by_key(|s| s.gang.born_ms);
@@ -211,7 +224,9 @@ impl Core {
             None => error(
                 404,
                 "unknown",
-                format!("no gang is known for job {job}: it is not managed by slurm-burst, or it ended long ago"),
+                format!(
+                    "no gang is known for job {job}: it is not managed by slurm-burst, or it ended long ago"
+                ),
             ),
         }
     }

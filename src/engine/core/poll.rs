@@ -104,8 +104,13 @@ impl Core {
         if self.polls.jobs_ms > now + job_pace {
             self.polls.jobs_ms = now + job_pace;
         }
-        let due: Vec<u32> =
-            self.polls.expected.iter().filter(|(_, (at, _, busy))| !busy && *at <= now).map(|(u, _)| *u).collect();
+        let due: Vec<u32> = self
+            .polls
+            .expected
+            .iter()
+            .filter(|(_, (at, _, busy))| !busy && *at <= now)
+            .map(|(u, _)| *u)
+            .collect();
         for uid in due {
             if let Some(e) = self.polls.expected.get_mut(&uid) {
                 e.2 = true;
@@ -126,7 +131,12 @@ impl Core {
         });
     }
 
-    pub(super) fn saw_jobs(&mut self, at_ms: u64, uid: Option<u32>, found: Result<Changed<JobRecord>, SlurmError>) {
+    pub(super) fn saw_jobs(
+        &mut self,
+        at_ms: u64,
+        uid: Option<u32>,
+        found: Result<Changed<JobRecord>, SlurmError>,
+    ) {
         let now = now_ms();
         match uid {
             None => {
@@ -146,7 +156,8 @@ impl Core {
             Ok(Some(records)) => self.apply_jobs(at_ms, uid, records),
         }
         if let Some(uid) = uid {
-            let waiting = self.slots.values().any(|s| s.gang.uid == uid && matches!(s.gang.phase, Phase::Submitted));
+            let waiting =
+                self.slots.values().any(|s| s.gang.uid == uid && matches!(s.gang.phase, Phase::Submitted));
             let array = self.arrays.values().any(|a| a.gang.uid == uid && a.gang.job.is_none());
             if !waiting && !array {
                 self.polls.expected.remove(&uid);
@@ -270,7 +281,11 @@ impl Core {
         let waiting = |p: &Phase| {
             matches!(
                 p,
-                Phase::Booting { .. } | Phase::Ending { .. } | Phase::Planned | Phase::Ready { .. } | Phase::Waiting { .. }
+                Phase::Booting { .. }
+                    | Phase::Ending { .. }
+                    | Phase::Planned
+                    | Phase::Ready { .. }
+                    | Phase::Waiting { .. }
             )
         };
         for (key, slot) in &self.slots {

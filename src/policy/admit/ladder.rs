@@ -8,7 +8,12 @@ use crate::{
 };
 use burst_plan::{Efa, Geometry, Market, MicroUsd, Request, geometry::nodes_for, request::compare};
 
-pub(super) fn admission(site: Site<'_>, pool: &Pool, request: &Request, job: &Geometry) -> Result<Admission, String> {
+pub(super) fn admission(
+    site: Site<'_>,
+    pool: &Pool,
+    request: &Request,
+    job: &Geometry,
+) -> Result<Admission, String> {
     refuse(pool, request, job)?;
     let mut notices: Vec<String> =
         compare(request, job).into_iter().map(|w| format!("{}: {}", w.path, w.text)).collect();
@@ -24,7 +29,10 @@ pub(super) fn admission(site: Site<'_>, pool: &Pool, request: &Request, job: &Ge
     };
     let otherwise = request.otherwise.unwrap_or(pool.on_no_capacity);
     if otherwise == burst_plan::Else::Local && pool.local_partition.is_none() {
-        return Err(format!("--burst-else=local: pool {} has no local_partition; write wait or cancel", pool.name));
+        return Err(format!(
+            "--burst-else=local: pool {} has no local_partition; write wait or cancel",
+            pool.name
+        ));
     }
     tell(pool, job, &ladder, worst_cost, &mut notices);
     Ok(Admission { pool: pool.name.clone(), ladder, worst_cost, otherwise, wait, notices })
@@ -32,7 +40,10 @@ pub(super) fn admission(site: Site<'_>, pool: &Pool, request: &Request, job: &Ge
 
 fn refuse(pool: &Pool, request: &Request, job: &Geometry) -> Result<(), String> {
     if job.het_offset.is_some() {
-        return Err("heterogeneous jobs are not supported in burst pools yet; submit the components as separate jobs".into());
+        return Err(
+            "heterogeneous jobs are not supported in burst pools yet; submit the components as separate jobs"
+                .into(),
+        );
     }
     if request.should_burst == Some(false) {
         let local = pool.local_partition.as_deref().unwrap_or("a local one");
@@ -43,7 +54,10 @@ fn refuse(pool: &Pool, request: &Request, job: &Geometry) -> Result<(), String> 
         ));
     }
     if job.unlimited {
-        return Err("a burst job needs a time limit, because its cost must have a bound: write --time=HH:MM:SS".into());
+        return Err(
+            "a burst job needs a time limit, because its cost must have a bound: write --time=HH:MM:SS"
+                .into(),
+        );
     }
     if job.min_nodes == Some(0) {
         return Err("--nodes=0 asks for nothing; write at least 1".into());
@@ -75,10 +89,17 @@ fn blocks<'a>(
                 let family = site.types.family(first);
                 let hint = match site.types.get(first) {
                     Some(f) if efa == Efa::Required && f.efa_max == 0 => format!("{first} has no EFA; "),
-                    None if !family.is_empty() => format!("{first} does not exist (there are {}); ", family.join(", ")),
+                    None if !family.is_empty() => {
+                        format!("{first} does not exist (there are {}); ", family.join(", "))
+                    }
                     _ => String::new(),
                 };
-                return Err(format!("{hint}pool {} has {}, the job allows {}", pool.name, own(), request.types.join(", ")));
+                return Err(format!(
+                    "{hint}pool {} has {}, the job allows {}",
+                    pool.name,
+                    own(),
+                    request.types.join(", ")
+                ));
             }
             (true, false) => notices.push(format!(
                 "none of the plan's types ({}) can be used in pool {}: its own order serves ({})",
@@ -88,7 +109,8 @@ fn blocks<'a>(
             )),
             (false, true) => all = wanted,
             (false, false) => {
-                let rest: Vec<_> = all.iter().copied().filter(|(i, _)| !wanted.iter().any(|(w, _)| w == i)).collect();
+                let rest: Vec<_> =
+                    all.iter().copied().filter(|(i, _)| !wanted.iter().any(|(w, _)| w == i)).collect();
                 all = wanted;
                 all.extend(rest);
             }
@@ -112,11 +134,15 @@ fn market(
 ) -> Result<Market, String> {
     let Some(wanted) = request.market else { return Ok(pool.market) };
     if wanted == Market::Mixed {
-        return Err("mixed gangs (part on-demand, part spot) are not supported yet; write on-demand or spot".into());
+        return Err(
+            "mixed gangs (part on-demand, part spot) are not supported yet; write on-demand or spot".into()
+        );
     }
     let allowed = pool.markets_allowed.contains(&wanted);
     let sold = |b: &Block| {
-        site.types.get(&b.instance_type).is_none_or(|f| if wanted == Market::Spot { f.spot } else { f.on_demand })
+        site.types
+            .get(&b.instance_type)
+            .is_none_or(|f| if wanted == Market::Spot { f.spot } else { f.on_demand })
     };
     let sold = blocks.iter().any(|(_, b)| sold(b));
     if allowed && sold {
@@ -138,7 +164,8 @@ fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Ve
     let wanted: Vec<_> = pool.zones.iter().filter(|(z, _)| request.zones.contains(z)).collect();
     if wanted.is_empty() {
         if !request.zones.is_empty() {
-            let text = format!("none of the plan's zones ({}) is in pool {}", request.zones.join(", "), pool.name);
+            let text =
+                format!("none of the plan's zones ({}) is in pool {}", request.zones.join(", "), pool.name);
             notices.push(format!("{text}: the pool's own serve"));
         }
         return pool.zones.iter().collect();
@@ -233,7 +260,8 @@ fn costs(
     let limited = limits.iter().any(|(_, l)| l.is_some()) || request.max_cost_per_hour.is_some();
     let Some(time) = job.time_limit else {
         if limited {
-            notices.push("its time limit is not known yet: the cost limit is checked before the launch".into());
+            notices
+                .push("its time limit is not known yet: the cost limit is checked before the launch".into());
         }
         return Ok(None);
     };

@@ -24,7 +24,12 @@ fn decide(request: &Request, job: &Geometry) -> Verdict {
 }
 
 fn job(tasks: u32) -> Geometry {
-    Geometry { ntasks: Some(tasks), time_limit: Some(Seconds(3600)), partition: "efa".into(), ..Geometry::default() }
+    Geometry {
+        ntasks: Some(tasks),
+        time_limit: Some(Seconds(3600)),
+        partition: "efa".into(),
+        ..Geometry::default()
+    }
 }
 
 fn admitted(v: Verdict) -> Admission {
@@ -66,9 +71,13 @@ fn advice_is_followed_where_it_can_be() {
     let advice = Request { types: vec!["hpc6a.48xlarge".into()], ..Request::default() };
     let a = admitted(decide(&advice, &job(96)));
     assert_eq!(a.ladder[0].instance_type, "hpc6a.48xlarge");
-    let useless = Request { types: vec!["m5.xlarge".into()], market: Some(Market::Spot), ..Request::default() };
+    let useless =
+        Request { types: vec!["m5.xlarge".into()], market: Some(Market::Spot), ..Request::default() };
     let a = admitted(decide(&useless, &job(192)));
-    assert_eq!((a.ladder[0].instance_type.as_str(), a.ladder[0].market), ("hpc7a.96xlarge", Market::OnDemand));
+    assert_eq!(
+        (a.ladder[0].instance_type.as_str(), a.ladder[0].market),
+        ("hpc7a.96xlarge", Market::OnDemand)
+    );
     assert!(a.notices.iter().any(|n| n.contains("none of the plan's types (m5.xlarge)")), "{:?}", a.notices);
     assert!(a.notices.iter().any(|n| n.contains("does not allow spot: on-demand serves")), "{:?}", a.notices);
 }

@@ -53,17 +53,25 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
 fn cluster(t: &Table<'_, '_>) -> Cluster {
     let listen = t.text("listen").and_then(|l| {
         let parsed = l.parse::<SocketAddr>();
-        parsed.map_err(|_| t.error("listen", format!("`{l}` is not an address: write \"10.0.0.5:6826\""))).ok()
+        parsed
+            .map_err(|_| t.error("listen", format!("`{l}` is not an address: write \"10.0.0.5:6826\"")))
+            .ok()
     });
     let advertise = t.texts("advertise");
     for url in &advertise {
         if !url.starts_with("http://") {
-            t.error("advertise", format!("`{url}` is not a URL nodes can use: write \"http://10.0.0.5:6826\""));
+            t.error(
+                "advertise",
+                format!("`{url}` is not a URL nodes can use: write \"http://10.0.0.5:6826\""),
+            );
         }
     }
     let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)));
     if advertise.is_empty() && listen.ip().is_unspecified() {
-        t.error("listen", "nodes need an address they can reach: write listen = \"10.0.0.5:6826\", or advertise");
+        t.error(
+            "listen",
+            "nodes need an address they can reach: write listen = \"10.0.0.5:6826\", or advertise",
+        );
     }
     let cluster = Cluster {
         name: t.text("name").unwrap_or_default(),
@@ -89,7 +97,10 @@ fn aws(t: &Table<'_, '_>) -> Aws {
         if key.starts_with("slurm-burst:") || key.starts_with("aws:") || key == "Name" {
             t.error("tags", format!("the tag {key} is not the site's to set: take another name"));
         } else if key.len() > 128 || value.len() > 256 {
-            t.error("tags", format!("the tag {key} is too long: EC2 takes 128 characters for keys, 256 for values"));
+            t.error(
+                "tags",
+                format!("the tag {key} is too long: EC2 takes 128 characters for keys, 256 for values"),
+            );
         }
         tags.insert(key, value);
     }
@@ -124,7 +135,8 @@ fn pools(root: &Table<'_, '_>, book: &TypeBook) -> BTreeMap<String, Pool> {
             all.notes.error(at, &all.at(&key), format!("is a table: write [pool.{key}]"));
             continue;
         };
-        let fine = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let fine =
+            key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !fine {
             all.notes.error(at, &all.at(&key), "a pool's name has at most 64 letters, digits, - and _");
         }
@@ -211,18 +223,28 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         }
     };
     if p.zones.is_empty() {
-        t.error("zones", "missing: write zones = { \"us-east-2b\" = \"subnet-0aa11\" }, in order of preference");
+        t.error(
+            "zones",
+            "missing: write zones = { \"us-east-2b\" = \"subnet-0aa11\" }, in order of preference",
+        );
     }
     for (_, subnet) in &p.zones {
         starts("zones", subnet, "subnet-");
     }
     match (&p.image, &p.launch_template) {
-        (None, None) => t.error("image", "missing: write image = \"ami-…\", or launch_template = \"lt-…\" of your own"),
-        (Some(_), Some(_)) => t.error("image", "either image or launch_template, not both: the template names the image"),
+        (None, None) => {
+            t.error("image", "missing: write image = \"ami-…\", or launch_template = \"lt-…\" of your own")
+        }
+        (Some(_), Some(_)) => {
+            t.error("image", "either image or launch_template, not both: the template names the image")
+        }
         (Some(image), None) => {
             starts("image", image, "ami-");
             if p.security_groups.is_empty() {
-                t.error("security_groups", "missing: write security_groups = [\"sg-…\"], open to itself for EFA");
+                t.error(
+                    "security_groups",
+                    "missing: write security_groups = [\"sg-…\"], open to itself for EFA",
+                );
             }
         }
         _ => {}
@@ -248,7 +270,8 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             t.error("market", format!("{} is not sold as spot", b.instance_type));
         }
         if p.public_ip && facts.is_some_and(|f| f.cards.len() > 1) {
-            let why = "EC2 gives no public address to instances with several interfaces: use NAT or endpoints";
+            let why =
+                "EC2 gives no public address to instances with several interfaces: use NAT or endpoints";
             t.error("public_ip", format!("{}: {why}", b.instance_type));
         }
     }
@@ -292,14 +315,18 @@ fn block(b: &Table<'_, '_>, book: &TypeBook) -> Option<Block> {
         let family = book.family(&kind);
         let hint = match family.is_empty() {
             true => "if EC2 has it, write cpus and memory (MiB) as well".to_owned(),
-            false => format!("known sizes are {}; if EC2 has it, write cpus and memory (MiB)", family.join(", ")),
+            false => {
+                format!("known sizes are {}; if EC2 has it, write cpus and memory (MiB)", family.join(", "))
+            }
         };
         b.error("type", format!("nothing is known of {kind}: {hint}"));
         return None;
     }
     let names = hostlist::expand(&nodes).map_err(|e| b.error("nodes", e.to_string())).ok()?;
     if let Some(p) = &ports {
-        let count = p.split_once('-').and_then(|(a, z)| Some(z.parse::<u32>().ok()?.checked_sub(a.parse().ok()?)? + 1));
+        let count = p
+            .split_once('-')
+            .and_then(|(a, z)| Some(z.parse::<u32>().ok()?.checked_sub(a.parse().ok()?)? + 1));
         if count.and_then(|c| usize::try_from(c).ok()) != Some(names.len()) {
             b.error("ports", format!("write a range of {} ports, such as 27001-27064", names.len()));
         }
@@ -338,7 +365,10 @@ fn across(config: &Config, root: &Table<'_, '_>) {
         }
         for (zone, _) in &pool.zones {
             if !config.aws.region.is_empty() && !zone.starts_with(&config.aws.region) {
-                root.error("pool", format!("pool {}: zone {zone} is not in region {}", pool.name, config.aws.region));
+                root.error(
+                    "pool",
+                    format!("pool {}: zone {zone} is not in region {}", pool.name, config.aws.region),
+                );
             }
         }
     }

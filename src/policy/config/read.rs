@@ -126,7 +126,10 @@ impl<'a, 't> Table<'a, 't> {
 
     pub fn texts(&self, key: &'static str) -> Vec<String> {
         let Some(v) = self.get(key) else { return Vec::new() };
-        let list = v.get_ref().as_array().map(|a| a.iter().map(|i| i.get_ref().as_str().map(str::to_owned)).collect());
+        let list = v
+            .get_ref()
+            .as_array()
+            .map(|a| a.iter().map(|i| i.get_ref().as_str().map(str::to_owned)).collect());
         match list {
             Some(Some(texts)) => texts,
             _ => {
@@ -155,7 +158,9 @@ impl<'a, 't> Table<'a, 't> {
         for (k, v) in map {
             match v.get_ref().as_str() {
                 Some(s) => rows.push((k.span().start, k.get_ref().to_string(), s.to_owned())),
-                None => t.notes.error(k.span().start, &t.at(k.get_ref()), "is a text: write it between quotes"),
+                None => {
+                    t.notes.error(k.span().start, &t.at(k.get_ref()), "is a text: write it between quotes")
+                }
             }
         }
         rows.sort();
@@ -171,7 +176,10 @@ impl<'a, 't> Table<'a, 't> {
                 continue;
             }
             let close = known.iter().find(|n| burst_plan::near(n, name));
-            let hint = close.map_or_else(|| format!("; known are {}", known.join(", ")), |n| format!("; did you mean `{n}`?"));
+            let hint = close.map_or_else(
+                || format!("; known are {}", known.join(", ")),
+                |n| format!("; did you mean `{n}`?"),
+            );
             self.notes.error(k.span().start, &self.at(name), format!("unknown key{hint}"));
         }
     }

@@ -51,10 +51,16 @@ fn defaults_follow_from_the_types() {
 
 #[test]
 fn all_errors_at_once_with_their_lines() {
-    let text = GOOD.replace("efa = \"required\"", "efa = \"maybe\"").replace("sg-1", "group").replace("listen", "lisen");
+    let text = GOOD
+        .replace("efa = \"required\"", "efa = \"maybe\"")
+        .replace("sg-1", "group")
+        .replace("listen", "lisen");
     let e = errors(&text);
     assert!(e.contains("burst.toml:3: cluster.lisen: unknown key; did you mean `listen`?"), "{e}");
-    assert!(e.contains("burst.toml:9: pool.efa.efa: `maybe` is not known: write required, preferred, off"), "{e}");
+    assert!(
+        e.contains("burst.toml:9: pool.efa.efa: `maybe` is not known: write required, preferred, off"),
+        "{e}"
+    );
     assert!(e.contains("security_groups: `group` does not look like sg-"), "{e}");
 }
 
@@ -84,7 +90,10 @@ fn what_cannot_work_is_refused() {
 
 #[test]
 fn partitions_of_a_broken_file_are_still_found() {
-    assert_eq!(Config::partitions_of_broken("[pool.efa\n partition = \"efa\" # x\npartition='b'"), ["efa", "b"]);
+    assert_eq!(
+        Config::partitions_of_broken("[pool.efa\n partition = \"efa\" # x\npartition='b'"),
+        ["efa", "b"]
+    );
 }
 
 proptest! {

@@ -79,7 +79,11 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             g.rounds = 0;
             g.dry_since_ms = None;
             g.last_error = None;
-            g.enter(Phase::Released { deadline_ms: now + limit * 1000 }, "bound to its nodes and released", now);
+            g.enter(
+                Phase::Released { deadline_ms: now + limit * 1000 },
+                "bound to its nodes and released",
+                now,
+            );
             None
         }
         (Effect::Release { .. }, Outcome::Failed(t)) => {
@@ -113,7 +117,13 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             None
         }
         (Effect::MoveLocal { partition, .. }, Outcome::Ok) => {
-            step::end(g, Then::Done, Stage::PowerDown, format!("moved to {partition} for want of capacity"), now);
+            step::end(
+                g,
+                Then::Done,
+                Stage::PowerDown,
+                format!("moved to {partition} for want of capacity"),
+                now,
+            );
             None
         }
         (Effect::Cancel { .. }, Outcome::Ok) => {
@@ -234,8 +244,12 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
 /// What the entries of Errors mean together: throttling wins, it says nothing about capacity.
 fn worst_class(grant: &Grant) -> Class {
     let has = |c: Class| grant.errors.iter().any(|(_, _, k)| *k == c);
-    let order = [Class::Throttle, Class::Auth, Class::Configuration, Class::Quota, Class::Subnet, Class::Capacity];
-    order.into_iter().find(|c| has(*c)).unwrap_or_else(|| grant.errors.first().map_or(Class::Capacity, |e| e.2))
+    let order =
+        [Class::Throttle, Class::Auth, Class::Configuration, Class::Quota, Class::Subnet, Class::Capacity];
+    order
+        .into_iter()
+        .find(|c| has(*c))
+        .unwrap_or_else(|| grant.errors.first().map_or(Class::Capacity, |e| e.2))
 }
 
 fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now: u64) -> Option<Rung> {
@@ -268,12 +282,20 @@ fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
     match class {
         Class::Auth | Class::Configuration => {
             let until_ms = Some(now + BROKEN_MS);
-            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, format!("{code}: an administrator must act"), now);
+            g.enter(
+                Phase::Waiting { until_ms, why: Why::Trouble },
+                format!("{code}: an administrator must act"),
+                now,
+            );
             None
         }
         Class::Throttle | Class::Transient | Class::Unknown => {
             let until_ms = Some(now + PAUSE_MOST_MS);
-            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, format!("{code}: EC2 is not answering well"), now);
+            g.enter(
+                Phase::Waiting { until_ms, why: Why::Trouble },
+                format!("{code}: EC2 is not answering well"),
+                now,
+            );
             None
         }
         Class::Capacity | Class::Quota | Class::Subnet | Class::NotFound => {

@@ -43,12 +43,14 @@ pub fn sentence(g: &Gang) -> String {
         Phase::Done => "over, everything given back".to_owned(),
     };
     match (&g.last_error, &g.phase) {
-        (Some(e), Phase::Waiting { .. } | Phase::Planned | Phase::Launching { .. } | Phase::Failed(_)) => format!(
-            "{text}. Last try failed: {}: {}{}",
-            e.code,
-            e.message,
-            e.request_id.as_deref().map(|r| format!(" (request id {r})")).unwrap_or_default()
-        ),
+        (Some(e), Phase::Waiting { .. } | Phase::Planned | Phase::Launching { .. } | Phase::Failed(_)) => {
+            format!(
+                "{text}. Last try failed: {}: {}{}",
+                e.code,
+                e.message,
+                e.request_id.as_deref().map(|r| format!(" (request id {r})")).unwrap_or_default()
+            )
+        }
         _ => text,
     }
 }

@@ -104,7 +104,9 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         key.restart = j.restarts;
         match g.phase {
             Phase::Ending { .. } => {}
-            _ => end(g, Then::Again { rung: 0 }, epilog(), "the job was requeued: a new gang follows", now_ms),
+            _ => {
+                end(g, Then::Again { rung: 0 }, epilog(), "the job was requeued: a new gang follows", now_ms)
+            }
         }
         return;
     }
@@ -192,12 +194,15 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             boot(g, house, deadline_ms, now);
             None
         }
-        Phase::Ready { retry_ms, .. } => (now >= retry_ms).then(|| Effect::Release { comment: says::comment(g) }),
+        Phase::Ready { retry_ms, .. } => {
+            (now >= retry_ms).then(|| Effect::Release { comment: says::comment(g) })
+        }
         Phase::Released { deadline_ms } => {
             if now >= deadline_ms {
                 let text = "released, but the scheduler did not start it within start_limit";
                 g.note(text, now);
-                let then = if g.paid >= PAID_ATTEMPTS { Then::Failed(text.into()) } else { Then::Again { rung: 0 } };
+                let then =
+                    if g.paid >= PAID_ATTEMPTS { Then::Failed(text.into()) } else { Then::Again { rung: 0 } };
                 end(g, then, Stage::PowerDown, "held again", now);
             }
             None
@@ -228,7 +233,8 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
         g.geometry.unlimited = j.minutes.is_none();
     }
     if g.paid >= PAID_ATTEMPTS {
-        let why = format!("{PAID_ATTEMPTS} paid attempts failed; ask an operator, or cancel and submit again");
+        let why =
+            format!("{PAID_ATTEMPTS} paid attempts failed; ask an operator, or cancel and submit again");
         g.enter(Phase::Failed(why.clone()), why, now);
         return None;
     }
@@ -303,10 +309,13 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
 
 fn boot(g: &mut Gang, house: &dyn House, deadline_ms: u64, now: u64) {
     let bad = g.members.iter().find_map(|m| {
-        m.failed.as_ref().map(|why| format!("{} ({}) cannot serve: {why}", m.node, m.instance)).or_else(|| {
-            let n = house.node(&m.node)?;
-            (n.down || n.drain).then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
-        })
+        m.failed.as_ref().map(|why| format!("{} ({}) cannot serve: {why}", m.node, m.instance)).or_else(
+            || {
+                let n = house.node(&m.node)?;
+                (n.down || n.drain)
+                    .then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
+            },
+        )
     });
     let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
     if let Some(text) = bad {
@@ -314,8 +323,13 @@ fn boot(g: &mut Gang, house: &dyn House, deadline_ms: u64, now: u64) {
     } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
         g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
     } else if now >= deadline_ms {
-        let late: Vec<_> =
-            g.members.iter().filter(|m| !ready(m)).map(|m| format!("{} ({})", m.node, m.instance)).take(8).collect();
+        let late: Vec<_> = g
+            .members
+            .iter()
+            .filter(|m| !ready(m))
+            .map(|m| format!("{} ({})", m.node, m.instance))
+            .take(8)
+            .collect();
         give_up(g, "BootLimit", format!("not registered within boot_limit: {}", late.join(", ")), now);
     }
 }

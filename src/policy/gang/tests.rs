@@ -79,7 +79,8 @@ impl World {
     fn new() -> Self {
         let pool = pool();
         let down = NodeView { idle: true, powered_down: true, ..NodeView::default() };
-        let nodes = pool.blocks.iter().flat_map(|b| b.names.iter()).map(|n| (n.clone(), down.clone())).collect();
+        let nodes =
+            pool.blocks.iter().flat_map(|b| b.names.iter()).map(|n| (n.clone(), down.clone())).collect();
         Self {
             pool,
             seen: RefCell::new(Seen::Unknown),
@@ -159,7 +160,8 @@ impl House for World {
 }
 
 fn gang() -> Gang {
-    let geometry = Geometry { partition: "efa".into(), time_limit: Some(Seconds(3600)), ..Geometry::default() };
+    let geometry =
+        Geometry { partition: "efa".into(), time_limit: Some(Seconds(3600)), ..Geometry::default() };
     Gang::new("00000000000000aa".into(), 1000, "efa".into(), Request::default(), geometry, 0)
 }
 
@@ -218,7 +220,10 @@ fn boot_granted(g: &mut Gang, w: &World) {
     done(g, &look, Outcome::Addresses(found), w, 12);
     let up = next(g, w, 13).expect("power up");
     assert_eq!(up, Effect::PowerUp);
-    w.set_nodes(&g.names, &NodeView { idle: true, powering_up: true, no_respond: true, ..NodeView::default() });
+    w.set_nodes(
+        &g.names,
+        &NodeView { idle: true, powering_up: true, no_respond: true, ..NodeView::default() },
+    );
     done(g, &up, Outcome::Ok, w, 14);
     assert!(matches!(g.phase, Phase::Booting { .. }));
 }
@@ -353,7 +358,9 @@ fn no_capacity_waits_with_growing_pauses() {
         launch = next(&mut g, &w, now).expect("second rung");
         done(&mut g, &launch, no_capacity(), &w, now);
         assert_eq!(next(&mut g, &w, now), None);
-        let Phase::Waiting { until_ms: Some(until), why: Why::Capacity } = g.phase else { panic!("{:?}", g.phase) };
+        let Phase::Waiting { until_ms: Some(until), why: Why::Capacity } = g.phase else {
+            panic!("{:?}", g.phase)
+        };
         pauses.push(until - now);
         now = until;
         launch = next(&mut g, &w, now).expect("launch again");

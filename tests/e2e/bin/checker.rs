@@ -18,7 +18,9 @@ fn main() -> ExitCode {
                 Some(seconds) => expect.after_end_ms = seconds.saturating_mul(1000),
                 None => return usage("--margin needs a number of seconds"),
             },
-            other if other.starts_with('-') || dir.is_some() => return usage(&format!("unknown argument {other}")),
+            other if other.starts_with('-') || dir.is_some() => {
+                return usage(&format!("unknown argument {other}"));
+            }
             other => dir = Some(other.to_owned()),
         }
     }

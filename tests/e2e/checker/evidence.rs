@@ -90,8 +90,10 @@ impl Evidence {
         let mut evidence = Self { log: text("slurmctld.log")?, ..Self::default() };
         evidence.jobs =
             snapshots(&text("jobs.txt")?).into_iter().map(|(at_ms, fields)| Job { at_ms, fields }).collect();
-        evidence.nodes =
-            snapshots(&text("nodes.txt")?).into_iter().map(|(at_ms, fields)| Node { at_ms, fields }).collect();
+        evidence.nodes = snapshots(&text("nodes.txt")?)
+            .into_iter()
+            .map(|(at_ms, fields)| Node { at_ms, fields })
+            .collect();
         if evidence.nodes.is_empty() {
             evidence.complaints.push("evidence: nodes.txt has no node".into());
         }
@@ -110,7 +112,10 @@ impl Evidence {
             let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
             let at = value.get("at_ms").and_then(Value::as_u64).unwrap_or_default();
             let event = word("event");
-            if event == "call" && word("action") == "CreateFleet" && value.get("done") == Some(&Value::Bool(true)) {
+            if event == "call"
+                && word("action") == "CreateFleet"
+                && value.get("done") == Some(&Value::Bool(true))
+            {
                 self.fleet_calls += 1;
             }
             let Some(state) = event.strip_prefix("instance-") else { continue };

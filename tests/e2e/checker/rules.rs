@@ -1,7 +1,7 @@
 //! The rules, one function each.
 
-use super::evidence::{Evidence, Instance, starts};
 use super::Expect;
+use super::evidence::{Evidence, Instance, starts};
 use crate::show::field;
 use crate::time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,8 @@ const SLURM_CLOCK_MS: u64 = 1_000;
 /// Every instance carries its owner's tags.
 pub fn untagged(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
     for i in evidence.instances.values() {
-        let missing: Vec<&str> = expect.tags.iter().map(String::as_str).filter(|t| i.tag(t).is_empty()).collect();
+        let missing: Vec<&str> =
+            expect.tags.iter().map(String::as_str).filter(|t| i.tag(t).is_empty()).collect();
         if !missing.is_empty() {
             found.push(format!("untagged: {} of fleet {} lacks {}", i.id, i.fleet, missing.join(", ")));
         }
@@ -54,19 +55,31 @@ pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<Strin
         for (attempt, of) in &attempts {
             if of.len() > 1 {
                 let list: Vec<&str> = of.iter().copied().collect();
-                found.push(format!("double launch: job {job} gang {gang} attempt {attempt}: fleets {}", list.join(", ")));
+                found.push(format!(
+                    "double launch: job {job} gang {gang} attempt {attempt}: fleets {}",
+                    list.join(", ")
+                ));
             }
         }
         let record = jobs.get(job);
         let restarts = record.and_then(|j| field(&j.fields, "Restarts").parse::<usize>().ok()).unwrap_or(0);
         let allowed = expect.paid_attempts * (restarts + 1);
         if fleets.len() > allowed {
-            found.push(format!("double launch: job {job} gang {gang}: {} fleets, {allowed} allowed", fleets.len()));
+            found.push(format!(
+                "double launch: job {job} gang {gang}: {} fleets, {allowed} allowed",
+                fleets.len()
+            ));
         }
         let Some(size) = record.and_then(|j| nodes_wanted(field(&j.fields, "NumNodes"))) else { continue };
-        let most = members.iter().map(|i| members.iter().filter(|o| o.lived_at(i.born_ms)).count()).max().unwrap_or(0);
+        let most = members
+            .iter()
+            .map(|i| members.iter().filter(|o| o.lived_at(i.born_ms)).count())
+            .max()
+            .unwrap_or(0);
         if most > size {
-            found.push(format!("double launch: job {job} gang {gang}: {most} instances at once for {size} nodes"));
+            found.push(format!(
+                "double launch: job {job} gang {gang}: {most} instances at once for {size} nodes"
+            ));
         }
     }
 }
@@ -85,15 +98,18 @@ pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>)
             continue;
         }
         if ours != nodes.len() {
-            found.push(format!("short gang: job {job} started on {} of ours and {} others", ours, nodes.len() - ours));
+            found.push(format!(
+                "short gang: job {job} started on {} of ours and {} others",
+                ours,
+                nodes.len() - ours
+            ));
         }
-        let living = evidence
-            .instances
-            .values()
-            .filter(|i| i.tag("slurm-burst:job") == job && i.lived_at(at))
-            .count();
+        let living =
+            evidence.instances.values().filter(|i| i.tag("slurm-burst:job") == job && i.lived_at(at)).count();
         if living != ours {
-            found.push(format!("short gang: job {job} started on {ours} nodes with {living} living instances"));
+            found.push(format!(
+                "short gang: job {job} started on {ours} nodes with {living} living instances"
+            ));
         }
         if let Some(size) = jobs.get(&job).and_then(|j| nodes_wanted(field(&j.fields, "NumNodes")))
             && size != ours
@@ -166,7 +182,8 @@ pub fn down(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
 /// slurmctld was not brought down and no panic was caught.
 pub fn fatal(evidence: &Evidence, found: &mut Vec<String>) {
     for line in evidence.log.lines() {
-        let bad = line.contains("] fatal: ") || line.contains("panicked at") || line.contains("caught a panic");
+        let bad =
+            line.contains("] fatal: ") || line.contains("panicked at") || line.contains("caught a panic");
         if bad {
             found.push(format!("controller: {line}"));
         }

@@ -11,8 +11,17 @@ use std::time::Duration;
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// States a job does not leave.
-const FINAL: &[&str] =
-    &["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED"];
+const FINAL: &[&str] = &[
+    "COMPLETED",
+    "CANCELLED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+];
 
 impl Cluster {
     /// `sbatch` with a script on standard input; gives the job's id.
@@ -33,7 +42,8 @@ impl Cluster {
     /// # Errors
     /// It could not be run.
     pub fn sbatch_raw(&self, user: User, args: &[&str], script: &str) -> Res<Output> {
-        let script = if script.starts_with("#!") { script.to_owned() } else { format!("#!/bin/sh\n{script}\n") };
+        let script =
+            if script.starts_with("#!") { script.to_owned() } else { format!("#!/bin/sh\n{script}\n") };
         let mut all = vec!["--parsable"];
         all.extend(args);
         self.run(user, "sbatch", &all, &script)
@@ -212,7 +222,30 @@ impl Cluster {
             .collect())
     }
 
-    /// Waits until every pool node is `IDLE+CLOUD+POWERED_DOWN` and no instance lives.
+    /// Gangs that the controller still looks after, with their phases; none where there is no plugin.
+    ///
+    /// # Errors
+    /// The controller does not answer.
+    pub fn gangs(&self) -> Res<Vec<String>> {
+        if !self.spec.plugin {
+            return Ok(Vec::new());
+        }
+        let out = self.run(User::Root, "burstctl", &["status", "--json"], "")?;
+        let value: Value = serde_json::from_str(&out.out).map_err(|e| format!("{e}: {}", out.text()))?;
+        let gangs = value.get("gangs").and_then(Value::as_array).ok_or_else(|| out.text())?;
+        Ok(gangs
+            .iter()
+            .map(|g| {
+                format!(
+                    "{} {}",
+                    g.get("gang").unwrap_or(&Value::Null),
+                    g.get("phase").unwrap_or(&Value::Null)
+                )
+            })
+            .collect())
+    }
+
+    /// Waits until every pool node is `IDLE+CLOUD+POWERED_DOWN`, no instance lives and no gang is looked after.
     ///
     /// # Errors
     /// The deadline passed; the text says what is left.
@@ -221,8 +254,9 @@ impl Cluster {
         wait_until(limit, || {
             let awake = self.awake()?;
             let living = self.sim.as_ref().map_or(Ok(Vec::new()), |s| s.living())?;
-            left = format!("nodes {awake:?}, instances {living:?}");
-            Ok((awake.is_empty() && living.is_empty()).then_some(()))
+            let gangs = self.gangs()?;
+            left = format!("nodes {awake:?}, instances {living:?}, gangs {gangs:?}");
+            Ok((awake.is_empty() && living.is_empty() && gangs.is_empty()).then_some(()))
         })
         .map_err(|e| format!("all nodes powered down and no instance left: {e}; left: {left}"))
     }

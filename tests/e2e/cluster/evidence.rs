@@ -21,7 +21,8 @@ impl Cluster {
                 return Err(out.text());
             }
             let path = self.at.file("evidence").join(format!("{kind}.txt"));
-            let mut file = OpenOptions::new().create(true).append(true).open(&path).context(path.display())?;
+            let mut file =
+                OpenOptions::new().create(true).append(true).open(&path).context(path.display())?;
             write!(file, "{}{at}\n{}\n", checker::MARK, out.out).context(path.display())?;
         }
         Ok(())

@@ -49,14 +49,14 @@ fn ports(count: usize) -> Res<(u16, Vec<File>)> {
 }
 
 fn slurm_plugin_dir() -> Res<PathBuf> {
-    let mut candidates = vec![PathBuf::from("/usr/lib64/slurm"), "/usr/lib/slurm".into(), "/usr/lib/slurm-wlm".into()];
+    let mut candidates =
+        vec![PathBuf::from("/usr/lib64/slurm"), "/usr/lib/slurm".into(), "/usr/lib/slurm-wlm".into()];
     if let Ok(dirs) = std::fs::read_dir("/usr/lib") {
         candidates.extend(dirs.flatten().map(|d| d.path().join("slurm-wlm")));
     }
-    candidates
-        .into_iter()
-        .find(|d| d.join("auth_munge.so").exists())
-        .ok_or_else(|| "Slurm's plugins (auth_munge.so) are nowhere under /usr/lib; install slurmctld and slurmd".into())
+    candidates.into_iter().find(|d| d.join("auth_munge.so").exists()).ok_or_else(|| {
+        "Slurm's plugins (auth_munge.so) are nowhere under /usr/lib; install slurmctld and slurmd".into()
+    })
 }
 
 /// Directory, configuration and programs of a cluster.
@@ -87,10 +87,14 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
         },
         netns_prefix,
     };
-    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).context(path.display());
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).context(path.display())
+    };
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(uid), Some(gid)).context(path.display());
     mode(&at.dir, 0o755)?;
-    for sub in ["etc", "log", "run", "state", "spool", "munge", "plugins", "bin", "burst", "work", "sim", "evidence"] {
+    for sub in
+        ["etc", "log", "run", "state", "spool", "munge", "plugins", "bin", "burst", "work", "sim", "evidence"]
+    {
         let path = at.file(sub);
         std::fs::create_dir(&path).context(path.display())?;
         mode(&path, if sub == "burst" { 0o700 } else { 0o755 })?;
@@ -100,7 +104,8 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
     }
     mode(&at.file("work"), 0o777)?;
     let mut key = vec![0_u8; 128];
-    std::io::Read::read_exact(&mut File::open("/dev/urandom").context("/dev/urandom")?, &mut key).context("/dev/urandom")?;
+    std::io::Read::read_exact(&mut File::open("/dev/urandom").context("/dev/urandom")?, &mut key)
+        .context("/dev/urandom")?;
     std::fs::write(at.file("munge/key"), key).context("munge key")?;
     mode(&at.file("munge/key"), 0o400)?;
     let mut cluster = Cluster {
@@ -133,7 +138,10 @@ impl Cluster {
             if found {
                 Ok(())
             } else {
-                Err(format!("{what} is not in {}; run `make build` or set BURST_BIN_DIR", spec.bin_dir.display()))
+                Err(format!(
+                    "{what} is not in {}; run `make build` or set BURST_BIN_DIR",
+                    spec.bin_dir.display()
+                ))
             }
         };
         if spec.plugin {

@@ -59,7 +59,8 @@ fn an_orphan_is_found() {
 #[test]
 fn an_instance_of_no_known_job_is_found_while_the_run_goes_on() {
     let (dir, _) = planted("audit.jsonl", |t| {
-        let extra = twin(&t, "i-0000000000000000f", "fleet-9").replace("\"slurm-burst:job\": \"7\"", "\"slurm-burst:job\": \"99\"");
+        let extra = twin(&t, "i-0000000000000000f", "fleet-9")
+            .replace("\"slurm-burst:job\": \"7\"", "\"slurm-burst:job\": \"99\"");
         t + extra.lines().next().unwrap() + "\n"
     });
     let expect = Expect { over: false, ..Expect::default() };
@@ -68,7 +69,8 @@ fn an_instance_of_no_known_job_is_found_while_the_run_goes_on() {
 
 #[test]
 fn a_double_launch_is_found() {
-    let (_dir, found) = planted("audit.jsonl", |t| format!("{t}{}", twin(&t, "i-00000000000000003", "fleet-2")));
+    let (_dir, found) =
+        planted("audit.jsonl", |t| format!("{t}{}", twin(&t, "i-00000000000000003", "fleet-2")));
     assert!(found.iter().any(|f| f.contains("attempt 1: fleets fleet-1, fleet-2")), "{found:#?}");
     assert!(found.iter().any(|f| f.contains("3 instances at once for 2 nodes")), "{found:#?}");
 }
@@ -90,9 +92,11 @@ fn a_short_gang_is_found() {
         t.lines().filter(|l| !l.contains("i-00000000000000002")).map(|l| l.to_owned() + "\n").collect()
     });
     only(&found, "short gang: job 7 started on 2 nodes with 1 living instances");
-    let (_dir, found) = planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001"));
+    let (_dir, found) =
+        planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001"));
     assert!(found.contains(&"short gang: job 7 wants 2 nodes and started on 1".to_owned()), "{found:#?}");
-    let (_dir, found) = planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001,local1"));
+    let (_dir, found) =
+        planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001,local1"));
     assert!(found.iter().any(|f| f.contains("on 1 of ours and 1 others")), "{found:#?}");
 }
 
@@ -115,15 +119,20 @@ fn a_node_left_up_is_found() {
 
 #[test]
 fn missing_tags_are_found() {
-    let (_dir, found) = planted("audit.jsonl", |t| t.replacen("\"slurm-burst:cluster\": \"3f0c9c1e", "\"other\": \"3f0c9c1e", 1));
+    let (_dir, found) = planted("audit.jsonl", |t| {
+        t.replacen("\"slurm-burst:cluster\": \"3f0c9c1e", "\"other\": \"3f0c9c1e", 1)
+    });
     only(&found, "untagged: i-00000000000000001 of fleet fleet-1 lacks slurm-burst:cluster");
-    let (_dir, found) = planted("audit.jsonl", |t| t.replace("\"slurm-burst:user\": \"nobody\"", "\"slurm-burst:user\": \"\""));
+    let (_dir, found) = planted("audit.jsonl", |t| {
+        t.replace("\"slurm-burst:user\": \"nobody\"", "\"slurm-burst:user\": \"\"")
+    });
     only(&found, "untagged");
 }
 
 #[test]
 fn instances_that_outlive_their_job_are_found() {
-    let (_dir, found) = planted("jobs.txt", |t| t.replace("EndTime=2026-11-23T23:00:08", "EndTime=2026-11-23T22:59:00"));
+    let (_dir, found) =
+        planted("jobs.txt", |t| t.replace("EndTime=2026-11-23T23:00:08", "EndTime=2026-11-23T22:59:00"));
     only(&found, "after the end: 2 instances of job 7 (COMPLETED) lived");
 }
 
@@ -148,7 +157,10 @@ fn the_program_s_exit_code_is_the_verdict() {
         run(Command::new(env!("CARGO_BIN_EXE_burst-checker")).arg(dir), "", Duration::from_secs(20)).unwrap()
     };
     let out = checker(clean().to_str().unwrap());
-    assert_eq!((out.code, out.out.as_str()), (Some(0), "checker: 0 violations; 2 instances, 1 fleets, 2 jobs\n"));
+    assert_eq!(
+        (out.code, out.out.as_str()),
+        (Some(0), "checker: 0 violations; 2 instances, 1 fleets, 2 jobs\n")
+    );
     let (dir, _) = planted("nodes.txt", |t| t.replacen("ALLOCATED+CLOUD", "DOWN+CLOUD", 1));
     assert_eq!(checker(dir.path().to_str().unwrap()).code, Some(1));
     assert_eq!(checker("/nowhere").code, Some(2));

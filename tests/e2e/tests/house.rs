@@ -36,7 +36,12 @@ impl Graph {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let out = run(
             Command::new(cargo)
-                .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
+                .args([
+                    "metadata",
+                    "--format-version=1",
+                    "--locked",
+                    "--filter-platform=x86_64-unknown-linux-gnu",
+                ])
                 .current_dir(workspace()),
             "",
             Duration::from_secs(120),
@@ -47,7 +52,8 @@ impl Graph {
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         let name: BTreeMap<String, String> =
             all["packages"].as_array().unwrap().iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
-        let ours = all["workspace_members"].as_array().unwrap().iter().map(|id| name[&text(id)].clone()).collect();
+        let ours =
+            all["workspace_members"].as_array().unwrap().iter().map(|id| name[&text(id)].clone()).collect();
         let mut edges: BTreeMap<String, Vec<(String, Kinds)>> = BTreeMap::new();
         for node in all["resolve"]["nodes"].as_array().unwrap() {
             let to = node["deps"].as_array().unwrap().iter().map(|d| {
@@ -93,7 +99,11 @@ fn a_crate_uses_lower_floors_only() {
         }
         let own = floors.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no floor in DESIGN.md"));
         for to in used {
-            assert!(floors[to.as_str()] < *own, "{name} (floor {own}) uses {to} (floor {})", floors[to.as_str()]);
+            assert!(
+                floors[to.as_str()] < *own,
+                "{name} (floor {own}) uses {to} (floor {})",
+                floors[to.as_str()]
+            );
         }
     }
     let known: BTreeSet<&str> = graph.ours.iter().map(String::as_str).collect();
@@ -122,7 +132,8 @@ fn spank_and_node_stay_small() {
 fn the_simulator_shares_no_crate_of_ours_with_aws_or_engine() {
     let graph = Graph::read();
     let ours = |name: &str| -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = graph.linked(name).into_iter().filter(|n| graph.ours.contains(n)).collect();
+        let mut all: BTreeSet<String> =
+            graph.linked(name).into_iter().filter(|n| graph.ours.contains(n)).collect();
         all.extend(graph.ours_of(name));
         all.insert(name.into());
         all
@@ -174,7 +185,8 @@ fn fit_for_slurm(name: &str, exported: &[&str], most_bytes: u64) {
 
 #[test]
 fn the_controller_plugin_is_fit_for_slurm() {
-    let exported = ["plugin_name", "plugin_type", "plugin_version", "init", "fini", "job_submit", "job_modify"];
+    let exported =
+        ["plugin_name", "plugin_type", "plugin_version", "init", "fini", "job_submit", "job_modify"];
     fit_for_slurm("libjob_submit_burst.so", &exported, 25_000_000);
 }
 

@@ -39,6 +39,11 @@ impl Report {
         self.check(name, if holds { Ok(detail) } else { Err(detail) });
     }
 
+    /// Whether anything failed so far.
+    pub fn failed(&self) -> bool {
+        self.checks.iter().any(|c| !c.1)
+    }
+
     /// Prints and writes everything; the exit code is the verdict.
     pub fn finish(&self) -> ExitCode {
         println!("\nChecks");

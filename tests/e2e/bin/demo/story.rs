@@ -16,7 +16,9 @@ const ENDED: &[&str] = &["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FA
 
 /// Runs the demo.
 pub fn tell(report: &mut Report, keep: bool) -> Res<()> {
-    println!("slurm-burst demo: a private Slurm and a simulated EC2 on this machine; nothing here costs money.\n");
+    println!(
+        "slurm-burst demo: a private Slurm and a simulated EC2 on this machine; nothing here costs money.\n"
+    );
     let spec = ClusterSpec::new("demo").simulator(&json!({
         "knobs": {"pending_ms": 1500},
         "capacity": [{"type": "hpc6a.48xlarge", "count": 0}],
@@ -29,7 +31,6 @@ pub fn tell(report: &mut Report, keep: bool) -> Res<()> {
     watch.last_look(&cluster);
     if told.is_err() {
         println!("{}", cluster.tails(30));
-        println!("logs: {}", cluster.keep_logs().display());
     }
     report.that(
         "slurmctld ran all the time",
@@ -37,6 +38,9 @@ pub fn tell(report: &mut Report, keep: bool) -> Res<()> {
         "one process from start to end",
     );
     let judged = judge(report, &cluster, &watch);
+    if told.is_err() || judged.is_err() || report.failed() {
+        println!("\nlogs: {}", cluster.keep_logs().display());
+    }
     if keep && told.is_ok() {
         how_to_use(&cluster);
         cluster.leave();
@@ -70,22 +74,46 @@ fn jobs(report: &mut Report, cluster: &mut Cluster, watch: &mut Watch) -> Res<()
     print!("{}", indent(&out.err));
     let a = out.out.trim().parse().map_err(|_| format!("(a) was refused: {}", out.text()))?;
     watch.add('a', a);
-    report.that("(a) sbatch says what will be launched and the most it can cost", says_cost(&out.err), out.err.trim());
+    report.that(
+        "(a) sbatch says what will be launched and the most it can cost",
+        says_cost(&out.err),
+        out.err.trim(),
+    );
 
     // (b)
     let arg = format!("--burst-plan={typo}");
-    let out = cluster.sbatch_raw(user, &["-J", "typo", "-p", "efa", "-N", "16", "-t", "5", &arg], "srun hostname")?;
+    let out = cluster.sbatch_raw(
+        user,
+        &["-J", "typo", "-p", "efa", "-N", "16", "-t", "5", &arg],
+        "srun hostname",
+    )?;
     watch.say("(b)", "a plan with a typo: sbatch says");
     print!("{}", indent(&out.text()));
     let told = out.text();
     report.that(
         "(b) the plan with a typo is refused with a message that says where and what is allowed",
-        !out.ok() && told.contains("purchasing_option") && told.contains("on-demnd") && told.contains("on-demand"),
+        !out.ok()
+            && told.contains("purchasing_option")
+            && told.contains("on-demnd")
+            && told.contains("on-demand"),
         told.trim(),
     );
 
     // (c)
-    let args = ["-J", "later", "-p", "efa", "-N", "4", "-t", "5", "-o", "out-%j", "--burst", "--burst-types=hpc6a.48xlarge"];
+    let args = [
+        "-J",
+        "later",
+        "-p",
+        "efa",
+        "-N",
+        "4",
+        "-t",
+        "5",
+        "-o",
+        "out-%j",
+        "--burst",
+        "--burst-types=hpc6a.48xlarge",
+    ];
     let c = cluster.sbatch(user, &args, "srun printenv SLURMD_NODENAME > nodes-$SLURM_JOB_ID")?;
     watch.add('c', c);
 
@@ -121,7 +149,8 @@ fn jobs(report: &mut Report, cluster: &mut Cluster, watch: &mut Watch) -> Res<()
     watch.say("cluster", "waiting until everything is given back");
     let quiet = cluster.wait_quiet(MINUTE);
     watch.look(cluster)?;
-    report.check("nothing is left: no instance, all nodes powered down", quiet.map(|()| "0 instances".into()));
+    report
+        .check("nothing is left: no instance, all nodes powered down", quiet.map(|()| "0 instances".into()));
     Ok(())
 }
 
@@ -160,8 +189,10 @@ fn judge(report: &mut Report, cluster: &Cluster, watch: &Watch) -> Res<()> {
     report.check(
         "(a) srun hostname ran on all 16",
         watch.gang('a').and_then(|g| {
-            let lines = std::fs::read_to_string(cluster.at.file(&format!("work/out-{}", g.job))).context("its output")?;
-            let right = lines.lines().filter(|l| l.split('.').next() == Some(cluster.at.host.as_str())).count();
+            let lines = std::fs::read_to_string(cluster.at.file(&format!("work/out-{}", g.job)))
+                .context("its output")?;
+            let right =
+                lines.lines().filter(|l| l.split('.').next() == Some(cluster.at.host.as_str())).count();
             if right == 16 { Ok("16 lines".into()) } else { Err(format!("{right} lines:\n{lines}")) }
         }),
     );
@@ -187,7 +218,11 @@ fn judge(report: &mut Report, cluster: &Cluster, watch: &Watch) -> Res<()> {
     report.that(
         "the checker finds nothing wrong",
         found.is_empty(),
-        if found.is_empty() { format!("{} instances judged", evidence.instances.len()) } else { found.join("\n") },
+        if found.is_empty() {
+            format!("{} instances judged", evidence.instances.len())
+        } else {
+            found.join("\n")
+        },
     );
     for gang in &watch.gangs {
         let readable = !gang.said.is_empty() && gang.said.iter().skip(1).all(|(_, s)| !s.trim().is_empty());
@@ -205,7 +240,13 @@ fn members(evidence: &Evidence, job: u32) -> Vec<&Instance> {
     evidence.instances.values().filter(|i| i.tag("slurm-burst:job") == job).collect()
 }
 
-fn ran_on_its_gang(cluster: &Cluster, evidence: &Evidence, gang: &Gang, size: usize, itype: &str) -> Res<String> {
+fn ran_on_its_gang(
+    cluster: &Cluster,
+    evidence: &Evidence,
+    gang: &Gang,
+    size: usize,
+    itype: &str,
+) -> Res<String> {
     let fields = cluster.job(gang.job)?;
     let nodes = hosts(field(&fields, "NodeList"));
     let state = field(&fields, "JobState");
@@ -213,8 +254,11 @@ fn ran_on_its_gang(cluster: &Cluster, evidence: &Evidence, gang: &Gang, size: us
     let fleets: BTreeSet<&str> = of.iter().map(|i| i.fleet.as_str()).collect();
     let types: BTreeSet<&str> = of.iter().map(|i| i.kind.as_str()).collect();
     let path = cluster.at.file(&format!("work/nodes-{}", gang.job));
-    let ran: BTreeSet<String> =
-        std::fs::read_to_string(&path).context("what the job wrote")?.lines().map(ToOwned::to_owned).collect();
+    let ran: BTreeSet<String> = std::fs::read_to_string(&path)
+        .context("what the job wrote")?
+        .lines()
+        .map(ToOwned::to_owned)
+        .collect();
     let named: BTreeSet<String> = nodes.iter().cloned().collect();
     let right = state == "COMPLETED"
         && nodes.len() == size
@@ -250,7 +294,11 @@ fn launched(evidence: &Evidence, gang: &Gang) -> (String, f64) {
             format!("{count} x {itype} in {zone}, {fleet}, {seconds:.1} instance-seconds")
         })
         .collect();
-    if lines.is_empty() { ("nothing".into(), 0.0) } else { (format!("{}, {cost:.3} USD", lines.join("; ")), cost) }
+    if lines.is_empty() {
+        ("nothing".into(), 0.0)
+    } else {
+        (format!("{}, {cost:.3} USD", lines.join("; ")), cost)
+    }
 }
 
 fn hourly(itype: &str) -> f64 {

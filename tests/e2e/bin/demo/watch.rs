@@ -91,7 +91,10 @@ impl Watch {
 
     /// A gang by its letter.
     pub fn gang(&self, letter: char) -> Res<&Gang> {
-        self.gangs.iter().find(|g| g.letter == letter).ok_or_else(|| format!("job ({letter}) was never submitted"))
+        self.gangs
+            .iter()
+            .find(|g| g.letter == letter)
+            .ok_or_else(|| format!("job ({letter}) was never submitted"))
     }
 
     /// Looks once, printing what changed.

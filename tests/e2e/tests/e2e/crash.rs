@@ -56,7 +56,8 @@ fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
     wait_until(S, || {
         let saved = std::fs::metadata(c.at.file("state/job_state")).and_then(|m| m.modified()).ok();
         let start = c.job(job).ok().and_then(|f| burst_e2e::time::parse(&f["StartTime"]));
-        let at = saved.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
+        let at =
+            saved.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
         Ok(at.zip(start).filter(|(at, start)| *at > start + 1000).map(|_| ()))
     })
     .unwrap();

@@ -24,12 +24,18 @@ fn file(c: &Cluster, name: &str, text: &str) -> String {
 fn law5_hostile_input_is_refused_with_a_message() {
     let c = cluster("refusals");
     let base = ["-p", "efa", "-N", "2", "-t", "5"];
-    let with = |more: &[&'static str]| -> Vec<&'static str> { base.iter().copied().chain(more.iter().copied()).collect() };
+    let with = |more: &[&'static str]| -> Vec<&'static str> {
+        base.iter().copied().chain(more.iter().copied()).collect()
+    };
     refused(&c, &with(&["--burst-plan=/nowhere/plan.json"]), &["/nowhere/plan.json"]);
     for (name, text, words) in [
         ("empty", "", &["empty"][..]),
         ("broken", "{\"should_burst\": tru", &["line", "column"]),
-        ("negative", "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":-5}}", &["max_total_cost"]),
+        (
+            "negative",
+            "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":-5}}",
+            &["max_total_cost"],
+        ),
         ("list", "[]", &["object"]),
     ] {
         let plan = file(&c, name, text);
@@ -51,7 +57,17 @@ fn law5_hostile_input_is_refused_with_a_message() {
         .run(
             User::Ordinary,
             "env",
-            &["_SLURM_SPANK_OPTION_burst_burst-plan=x", "SPANK_BURST_PLAN={", "sbatch", "-p", "efa", "-N", "999", "--wrap", "true"],
+            &[
+                "_SLURM_SPANK_OPTION_burst_burst-plan=x",
+                "SPANK_BURST_PLAN={",
+                "sbatch",
+                "-p",
+                "efa",
+                "-N",
+                "999",
+                "--wrap",
+                "true",
+            ],
             "",
         )
         .unwrap();

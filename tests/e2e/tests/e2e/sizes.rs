@@ -21,9 +21,7 @@ fn sizes_1_2_16_64_run_on_exactly_their_gang() {
 fn array_tasks_are_gangs_of_their_own_within_the_array_s_limit() {
     let c = cluster("array");
     let args = ["-p", "efa", "-N", "2", "-t", "5", "--ntasks-per-node=1", "-o", "array-%a", "--array=0-3%2"];
-    let job = c
-        .sbatch(burst_e2e::User::Ordinary, &args, "srun printenv SLURMD_NODENAME; sleep 1")
-        .unwrap();
+    let job = c.sbatch(burst_e2e::User::Ordinary, &args, "srun printenv SLURMD_NODENAME; sleep 1").unwrap();
     burst_e2e::proc::wait_until(S, || {
         let all = c.job_records(job)?;
         let running = all.iter().filter(|f| f["JobState"] == "RUNNING").count();
