@@ -8,6 +8,8 @@ cargo fmt --all --check
 step "build"
 cargo build --release --workspace --all-targets --locked
 .ci/trial.sh
+step "headers of other Slurms"
+.ci/headers.sh
 step "clippy"
 cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step "unit tests"

@@ -242,7 +242,11 @@ int burst_load_conf(burst_conf_fn fn, void *ctx)
 						 same_host("localhost", c->control_machine[0]);
 	}
 	fn(ctx, &r);
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
+	slurm_free_conf(c);
+#else
 	slurm_free_ctl_conf(c);
+#endif
 	return 0;
 }
 
@@ -278,9 +282,6 @@ int burst_update_node(const burst_node_update_t *u)
 	m.node_names = (char *)u->names;
 	m.node_addr = (char *)u->addresses;
 	m.node_hostname = (char *)u->hostnames;
-	m.reason = (char *)u->reason;
-	if (u->reason)
-		m.reason_uid = getuid();
 	if (u->power_up)
 		m.node_state = NODE_STATE_POWER_UP;
 	else if (u->power_down_force) /* source: slurm-22.05 src/scontrol/update_node.c, POWER_DOWN_FORCE */

@@ -94,7 +94,6 @@ typedef struct burst_node_update {
 	const char *names;
 	const char *addresses;
 	const char *hostnames;
-	const char *reason;
 	uint8_t power_up, power_down_force, resume;
 } burst_node_update_t;
 

@@ -245,7 +245,9 @@ impl Core {
         let Some(mut slot) = self.slots.remove(key) else { return };
         slot.busy = None;
         slot.effect_ms = now;
-        if std::mem::take(&mut slot.missed) {
+        let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
+        // A refusal of Slurm's often means that the job is not what it was.
+        if std::mem::take(&mut slot.missed) || refused {
             self.polls.expect(slot.gang.uid, now + 1);
         }
         if let Some(group) = outcome.group {

@@ -196,7 +196,6 @@ pub fn update_node(names: &str, addresses: Option<&str>, hosts: Option<&str>, up
         names: names.as_ptr(),
         addresses: pointer(addresses.as_ref()),
         hostnames: pointer(hosts.as_ref()),
-        reason: ptr::null(),
         power_up: u8::from(up),
         power_down_force: u8::from(!up),
         resume: 0,

@@ -118,7 +118,11 @@ impl Evidence {
             {
                 self.fleet_calls += 1;
             }
-            let Some(state) = event.strip_prefix("instance-") else { continue };
+            // An administrator's orders have no instance of their own.
+            let Some(state) = event.strip_prefix("instance-").filter(|_| !word("instance_id").is_empty())
+            else {
+                continue;
+            };
             let i = self.instances.entry(word("instance_id").to_owned()).or_insert_with(|| Instance {
                 id: word("instance_id").into(),
                 fleet: word("fleet_id").into(),

@@ -108,7 +108,7 @@ impl Watch {
             if gang.said.last() != Some(&(state.clone(), says.clone())) {
                 news.push((gang.letter, gang.job, format!("{state:<10} {says}")));
                 gang.said.push((state, says));
-                if let Some(view) = cluster.explain(gang.job).ok() {
+                if let Ok(view) = cluster.explain(gang.job) {
                     gang.view = view;
                 }
             }
@@ -143,7 +143,7 @@ impl Watch {
     /// The last word on every gang.
     pub fn last_look(&mut self, cluster: &Cluster) {
         for gang in &mut self.gangs {
-            if let Some(view) = cluster.explain(gang.job).ok() {
+            if let Ok(view) = cluster.explain(gang.job) {
                 gang.view = view;
             }
         }

@@ -1,12 +1,13 @@
 //! Instances that do not come up.
 
 use crate::help::*;
+use burst_e2e::Cluster;
 use burst_e2e::proc::wait_until;
 use serde_json::json;
 
 #[test]
 fn law1_an_instance_that_dies_booting_costs_the_whole_gang_and_no_node() {
-    let c = cluster("boot-failure");
+    let c = Cluster::start(spec("boot-failure").pool("boot_limit = \"25s\"")).unwrap();
     let sim = c.sim.as_ref().unwrap();
     sim.settings(&json!({"pending_ms": 4000})).unwrap();
     let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME");
