@@ -247,7 +247,11 @@ impl Core {
         slot.effect_ms = now;
         let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
         // A refusal of Slurm's often means that the job is not what it was.
-        if std::mem::take(&mut slot.missed) || refused {
+        let launched = matches!(effect, Effect::Launch { .. });
+        if launched {
+            slot.seen = Seen::Unknown;
+        }
+        if std::mem::take(&mut slot.missed) || refused || launched {
             self.polls.expect(slot.gang.uid, now + 1);
         }
         if let Some(group) = outcome.group {

@@ -29,11 +29,16 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
     if v.job_id != BURST_UNSET && v.job_id != 0 {
         jobs.push(v.job_id);
     }
-    if let Ok(list) = jobid::parse_list(&shim::text(&v.job_id_str)) {
-        for spec in list {
-            jobs.push(spec.job);
-            tasks.extend(spec.tasks);
+    let text = shim::text(&v.job_id_str);
+    match jobid::parse_list(&text) {
+        Ok(list) => {
+            for spec in list {
+                jobs.push(spec.job);
+                tasks.extend(spec.tasks);
+            }
         }
+        // What we cannot read slurmctld may: the protection then covers the whole job.
+        Err(_) => jobs.extend(jobid::leading(&text)),
     }
     // Whoever may change somebody else's job is an operator: Slurm checks that itself.
     let own = jobs.iter().any(|j| managed.get(j).is_some_and(|m| m.uid == uid));

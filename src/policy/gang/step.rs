@@ -186,6 +186,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             if g.members.iter().any(|m| m.ip.is_none()) {
                 return (now >= look_ms).then_some(Effect::Addresses);
             }
+            // A job that was cancelled meanwhile touches no node: it has to be seen after the grant.
+            job?;
             // From here on the names may be touched, whatever becomes of the answer.
             g.powered = true;
             Some(Effect::PowerUp)

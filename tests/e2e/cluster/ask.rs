@@ -254,7 +254,8 @@ impl Cluster {
         wait_until(limit, || {
             let awake = self.awake()?;
             let living = self.sim.as_ref().map_or(Ok(Vec::new()), |s| s.living())?;
-            let gangs = self.gangs()?;
+            // Right after a start the engine does not listen yet.
+            let gangs = self.gangs().unwrap_or_else(|e| vec![e]);
             left = format!("nodes {awake:?}, instances {living:?}, gangs {gangs:?}");
             Ok((awake.is_empty() && living.is_empty() && gangs.is_empty()).then_some(()))
         })
