@@ -1,6 +1,6 @@
 //! The dead-man switch, decided over values.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,12 @@ pub struct State {
 /// Unix seconds; a clock before 1970 reads as 0 and so never passes a deadline.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs())
+}
+
+/// Until the wall clock's next whole second, and a little beyond.
+pub fn to_next_second() -> Duration {
+    let part = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_millis());
+    Duration::from_millis(u64::from(1_010 - part.min(1_000)))
 }
 
 /// Why the instance has to end now, if it has to.

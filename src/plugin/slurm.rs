@@ -21,10 +21,14 @@ const BELIEVED: Duration = Duration::from_secs(2);
 /// How long "nothing changed" is believed of the node table.
 const REREAD: Duration = Duration::from_secs(1);
 
+/// How long "nothing changed" is believed of the job table: a full read copies it under a lock of slurmctld.
+const REREAD_JOBS: Duration = Duration::from_secs(5);
+
 /// slurmctld, from inside.
 #[derive(Debug, Default)]
 pub struct Slurm {
-    jobs_since: Mutex<i64>,
+    /// Time of the last look's data, and when all jobs were last read.
+    jobs_since: Mutex<(i64, Option<Instant>)>,
     /// Time of the last look's data, and when all nodes were last read.
     nodes_since: Mutex<(i64, Option<Instant>)>,
     munge_socket: Mutex<Option<CString>>,
@@ -127,7 +131,9 @@ fn seconds(v: u32) -> Option<u64> {
 
 impl Controller for Slurm {
     fn jobs(&self) -> Result<Changed<JobRecord>, SlurmError> {
-        let mut since = lock(&self.jobs_since);
+        let mut state = lock(&self.jobs_since);
+        // A dependency that is met does not count as a change (seen on 22.05): read everything now and then.
+        let mut since = if state.1.is_none_or(|t| t.elapsed() >= REREAD_JOBS) { 0 } else { state.0 };
         let mut out = Vec::new();
         let rc = shim::load_jobs(&mut since, |r| {
             if shim::bytes(&r.admin_comment).starts_with(b"[burst ") {
@@ -137,7 +143,12 @@ impl Controller for Slurm {
         if shim::is_no_change(rc) {
             return Ok(None);
         }
-        checked(rc).map(|()| Some(out))
+        checked(rc)?;
+        if since != 0 && state.1.is_none_or(|t| t.elapsed() >= REREAD_JOBS) {
+            state.1 = Some(Instant::now());
+        }
+        state.0 = since;
+        Ok(Some(out))
     }
 
     fn jobs_of(&self, uid: u32) -> Result<Vec<JobRecord>, SlurmError> {

@@ -177,18 +177,16 @@ impl Core {
         )
     }
 
-    /// When the job must be over, with the site's margins; None before it has begun.
+    /// When the job must be over, with the site's margins; before it has begun: at the latest that its limits allow.
     fn deadline(&self, slot: &Slot) -> Option<u64> {
         let Seen::Is(view) = &slot.seen else { return None };
         let snapshot = self.hands.shared.snapshot.load();
-        let epilog = snapshot
-            .config
-            .as_ref()
-            .and_then(|c| c.pools.get(&slot.gang.pool))
-            .map_or(600, |p| p.epilog_limit.0);
-        let minutes = view.minutes?;
-        (view.state == 1 && view.start > 0)
-            .then(|| view.start + minutes * 60 + snapshot.kill_margin.0 + epilog)
+        let pool = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool))?;
+        let running = view.minutes? * 60 + snapshot.kill_margin.0 + pool.epilog_limit.0;
+        match view.state == 1 && view.start > 0 {
+            true => Some(view.start + running),
+            false => Some(slot.gang.since_ms / 1000 + pool.boot_limit.0 + pool.start_limit.0 + running),
+        }
     }
 
     fn report(&mut self, report: &Report) -> Answer {
