@@ -16,6 +16,12 @@ use std::{
 
 /// A bootstrap is held up to 10 s by the controller.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A report is answered at once; nothing may hold the dead-man switch up for longer.
+const BRIEF: Duration = Duration::from_secs(3);
+/// For the report of a failure, the last that is heard of an instance.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Longest `detail`, bytes.
+const DETAIL: usize = 1_024;
 /// First and longest pause between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -43,25 +49,29 @@ pub struct Orders {
     pub deadline_unix: Option<u64>,
 }
 
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Orders.
+    Orders(Orders),
+    /// A controller that does not know the instance (404, 410): to be asked once more before it is believed.
+    Unknown,
+    /// Nobody answered.
+    Nothing,
+}
+
 /// Where requests go out.
 pub struct Desk {
     settings: Settings,
     facts: Facts,
-    slow: ureq::Agent,
-    quick: ureq::Agent,
+    agent: ureq::Agent,
     told: String,
 }
 
 impl Desk {
     /// For one instance.
     pub fn new(settings: &Settings, facts: &Facts) -> Self {
-        Self {
-            settings: settings.clone(),
-            facts: facts.clone(),
-            slow: agent(PATIENCE),
-            quick: agent(Duration::from_secs(3)),
-            told: String::new(),
-        }
+        Self { settings: settings.clone(), facts: facts.clone(), agent: agent(PATIENCE), told: String::new() }
     }
 
     /// Says what changed only.
@@ -72,7 +82,8 @@ impl Desk {
         }
     }
 
-    fn credential(&self, payload: &Value) -> Result<String, String> {
+    /// Bounded by `until`: a munge that hangs must not keep the instance alive.
+    fn credential(&self, payload: &Value, until: Instant) -> Result<String, String> {
         let mut command = Command::new(&self.settings.munge);
         if let Some(socket) = &self.settings.munge_socket {
             command.arg(format!("--socket={socket}"));
@@ -83,25 +94,34 @@ impl Desk {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| format!("{}: {e}", self.settings.munge))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(payload.to_string().as_bytes()).map_err(|e| format!("munge: {e}"))?;
+        // The payload fits the pipe, so this does not wait; a munge that has ended already is judged by its status.
+        let fed = child.stdin.take().map_or(Ok(()), |mut s| s.write_all(payload.to_string().as_bytes()));
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() >= until {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("munge did not answer in time and was ended; look at munged".into());
+            }
+            thread::sleep(Duration::from_millis(2));
         }
         let out = child.wait_with_output().map_err(|e| format!("munge: {e}"))?;
         if !out.status.success() {
             let why = String::from_utf8_lossy(&out.stderr);
             return Err(format!("munge makes no credential: {}", why.trim()));
         }
+        fed.map_err(|e| format!("munge: {e}"))?;
         String::from_utf8(out.stdout).map(|t| t.trim().to_owned()).map_err(|e| format!("munge: {e}"))
     }
 
     /// The first controller that answers anything but 503.
-    fn post(&self, agent: &ureq::Agent, path: &str, payload: &Value) -> Result<(u16, Value), String> {
+    fn post(&self, path: &str, payload: &Value, patience: Duration) -> Result<(u16, Value), String> {
         let mut last = "no controller is configured".to_owned();
         for base in &self.settings.controllers {
             // A credential is good for one decoding only.
-            let credential = self.credential(payload)?;
+            let credential = self.credential(payload, Instant::now() + patience)?;
             let url = format!("{}{path}", base.trim_end_matches('/'));
-            match agent.post(&url).header("Content-Type", "text/plain").send(&credential) {
+            let request = self.agent.post(&url).config().timeout_global(Some(patience)).build();
+            match request.header("Content-Type", "text/plain").send(&credential) {
                 Ok(mut answer) => {
                     let status = answer.status().as_u16();
                     let text = answer.body_mut().with_config().limit(64 * 1024).read_to_string();
@@ -133,11 +153,18 @@ impl Desk {
             if Instant::now() >= deadline {
                 return Err(format!("not named within boot_limit; last: {}", self.told));
             }
-            let answer = self.post(&self.slow, "/v1/bootstrap", &payload);
+            // Whoever holds the line does not stretch the limit.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answer =
+                self.post("/v1/bootstrap", &payload, PATIENCE.min(left).max(Duration::from_millis(100)));
             let wait = match answer {
                 Ok((200, body)) => match named(&body) {
                     Some(n) => return Ok(n),
-                    None => retry(&body),
+                    None if body.get("start").and_then(Value::as_bool) == Some(false) => retry(&body),
+                    None => {
+                        self.note("the controller's answer names no node that can be started".into());
+                        None
+                    }
                 },
                 Ok((202, body)) => {
                     self.note(format!(
@@ -161,34 +188,53 @@ impl Desk {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match wait {
-                Some(w) => thread::sleep(w.min(left)),
+                Some(w) => {
+                    pause = PAUSES.0;
+                    rest(w.min(left), stop);
+                }
                 None => {
-                    thread::sleep(jitter(pause).min(left));
+                    rest(jitter(pause).min(left), stop);
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
         }
     }
 
-    /// Reports; None when nobody answered.
-    pub fn report(&mut self, kind: &str, node: &str, jobs: usize, detail: &str) -> Option<Orders> {
-        let detail: String = detail.chars().take(1_024).collect();
+    /// Tells what failed, more than once if need be: it saves the gang the whole boot limit.
+    pub fn failed(&mut self, node: &str, detail: &str, stop: &AtomicBool) {
+        let until = Instant::now() + LAST_WORDS;
+        let mut pause = PAUSES.0;
+        while self.report("failed", node, 0, detail) == Heard::Nothing {
+            if stop.load(Ordering::Relaxed) || Instant::now() + pause >= until {
+                say("no controller took the report of this failure; its boot limit will tell it");
+                return;
+            }
+            rest(jitter(pause), stop);
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Reports once to whoever answers.
+    pub fn report(&mut self, kind: &str, node: &str, jobs: usize, detail: &str) -> Heard {
+        let detail = detail.get(..detail.floor_char_boundary(DETAIL)).unwrap_or_default();
         let payload = json!({
             "v": 1, "instance_id": self.facts.instance_id, "node": node, "kind": kind, "jobs": jobs, "detail": detail,
         });
-        match self.post(&self.quick, "/v1/report", &payload) {
-            Ok((200, body)) => Some(Orders {
-                poweroff: body.get("orders").and_then(Value::as_str) == Some("poweroff"),
-                deadline_unix: body.get("deadline_unix").and_then(Value::as_u64),
-            }),
-            Ok((410, _)) => Some(Orders { poweroff: true, deadline_unix: None }),
+        match self.post("/v1/report", &payload, BRIEF) {
+            Ok((200, body)) => {
+                self.told.clear();
+                Heard::Orders(Orders {
+                    poweroff: body.get("orders").and_then(Value::as_str) == Some("poweroff"),
+                    deadline_unix: body.get("deadline_unix").and_then(Value::as_u64),
+                })
+            }
             Ok((status, _)) => {
                 self.note(format!("a report was answered {status}"));
-                None
+                if matches!(status, 404 | 410) { Heard::Unknown } else { Heard::Nothing }
             }
             Err(e) => {
-                self.note(e);
-                None
+                self.note(format!("no controller answers: {e}"));
+                Heard::Nothing
             }
         }
     }
@@ -199,8 +245,20 @@ fn retry(body: &Value) -> Option<Duration> {
     Some(Duration::from_millis(ms.clamp(10, 10_000)))
 }
 
+/// Sleeps in pieces, so that a signal is heeded soon.
+fn rest(pause: Duration, stop: &AtomicBool) {
+    let until = Instant::now() + pause;
+    while !stop.load(Ordering::Relaxed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
 /// Half fixed, half by the clock's low digits: instances that boot together do not ask together.
-fn jitter(pause: Duration) -> Duration {
+pub(crate) fn jitter(pause: Duration) -> Duration {
     let part = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |t| t.subsec_nanos() % 1_000);

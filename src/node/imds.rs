@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +31,7 @@ pub(crate) fn agent(limit: Duration) -> Agent {
 }
 
 /// Asks until it has everything or the deadline has passed.
-pub fn learn(local: Settings, deadline: Instant) -> Result<(Facts, Settings), String> {
+pub fn learn(local: Settings, stop: &AtomicBool, deadline: Instant) -> Result<(Facts, Settings), String> {
     let base = std::env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT")
         .unwrap_or_else(|_| "http://169.254.169.254".into());
     let agent = agent(Duration::from_secs(3));
@@ -38,7 +39,7 @@ pub fn learn(local: Settings, deadline: Instant) -> Result<(Facts, Settings), St
     loop {
         match once(&agent, base.trim_end_matches('/')) {
             Ok((facts, data)) => return Ok((facts, local.overlay(&data))),
-            Err(e) if Instant::now() + pause >= deadline => return Err(e),
+            Err(e) if stop.load(Ordering::Relaxed) || Instant::now() + pause >= deadline => return Err(e),
             Err(_) => {}
         }
         thread::sleep(pause);
@@ -49,11 +50,13 @@ pub fn learn(local: Settings, deadline: Instant) -> Result<(Facts, Settings), St
 fn once(agent: &Agent, base: &str) -> Result<(Facts, String), String> {
     let url = format!("{base}/latest/api/token");
     let answer = agent.put(&url).header("X-aws-ec2-metadata-token-ttl-seconds", "300").send_empty();
-    let token = body(&url, answer)?;
-    let get = |path: &str| {
+    let token = found(&url, body(&url, answer)?)?;
+    let ask = |path: &str| {
         let url = format!("{base}/latest/{path}");
-        body(&url, agent.get(&url).header("X-aws-ec2-metadata-token", token.trim()).call())
+        let answer = agent.get(&url).header("X-aws-ec2-metadata-token", token.trim()).call();
+        body(&url, answer).map(|a| (url, a))
     };
+    let get = |path: &str| ask(path).and_then(|(url, a)| found(&url, a));
     let facts = Facts {
         instance_id: get("meta-data/instance-id")?,
         instance_type: get("meta-data/instance-type")?,
@@ -61,14 +64,25 @@ fn once(agent: &Agent, base: &str) -> Result<(Facts, String), String> {
         private_ip: get("meta-data/local-ipv4")?,
         hostname: get("meta-data/local-hostname")?,
     };
-    // No user data at all is a 404: the image's file then says everything.
-    Ok((facts, get("user-data").unwrap_or_default()))
+    // No user data at all is a 404: the image's file then says everything. Any other trouble is asked again, for the
+    // controllers may stand there.
+    let data = match ask("user-data")? {
+        (_, (404, _)) => String::new(),
+        (url, answer) => found(&url, answer)?,
+    };
+    Ok((facts, data))
 }
 
-fn body(url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, String> {
+fn found(url: &str, (status, text): (u16, String)) -> Result<String, String> {
+    if status == 200 { Ok(text) } else { Err(format!("{url}: {status}")) }
+}
+
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
+fn body(url: &str, answer: Answer) -> Result<(u16, String), String> {
     let mut answer = answer.map_err(|e| format!("{url}: {e}"))?;
     let status = answer.status().as_u16();
     let text =
         answer.body_mut().with_config().limit(MOST).read_to_string().map_err(|e| format!("{url}: {e}"))?;
-    if status == 200 { Ok(text) } else { Err(format!("{url}: {status}")) }
+    Ok((status, text))
 }

@@ -5,16 +5,19 @@
 //!
 //! # What an image must bring
 //! Slurm of the controller's version, munge with the cluster's key, `burst-node.service` enabled and `slurmd.service` not
-//! enabled. Settings: `/etc/slurm/burst-node.json` (or `$BURST_NODE_CONFIG`), overlaid by the user data (docs/WIRE.md).
+//! enabled; `systemctl`, or `poweroff`, or `shutdown`. The launch template says that a shutdown terminates. Stopping
+//! `burst-node.service` ends neither the instance nor systemd's slurmd. Settings: `/etc/slurm/burst-node.json` (or `$BURST_NODE_CONFIG`), overlaid by the user data (docs/WIRE.md).
 #![forbid(unsafe_code)]
 
 mod controller;
 mod devices;
 mod imds;
+mod serve;
 mod settings;
 mod slurmd;
 mod watch;
 
+use serve::Over;
 use settings::Settings;
 use std::{
     process::ExitCode,
@@ -22,7 +25,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -63,20 +65,33 @@ fn check() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let (facts, settings) = match imds::learn(local, Instant::now() + Duration::from_secs(5)) {
-        Ok(x) => x,
-        Err(e) => {
-            println!("metadata: {e}");
-            return ExitCode::from(1);
-        }
-    };
+    let (facts, settings) =
+        match imds::learn(local, &AtomicBool::new(false), Instant::now() + Duration::from_secs(5)) {
+            Ok(x) => x,
+            Err(e) => {
+                println!("metadata: {e}");
+                return ExitCode::from(1);
+            }
+        };
     println!(
         "instance {} ({}) in {}, address {}",
         facts.instance_id, facts.instance_type, facts.zone, facts.private_ip
     );
     println!("pool {}, controllers {}", settings.pool, settings.controllers.join(", "));
-    println!("EFA devices: {} found, {} promised", devices::efa(), settings.efa_devices);
-    ExitCode::SUCCESS
+    let found = devices::efa();
+    println!("EFA devices: {found} found, {} promised", settings.efa_devices);
+    let agent = imds::agent(Duration::from_secs(3));
+    let mut answers = 0;
+    for base in &settings.controllers {
+        match agent.get(format!("{}/healthz", base.trim_end_matches('/'))).call() {
+            Ok(answer) => {
+                answers += u32::from(answer.status().is_success());
+                println!("{base}: answers {}", answer.status().as_u16());
+            }
+            Err(e) => println!("{base}: {e}; check its address and the security group's rule for its port"),
+        }
+    }
+    if answers > 0 && found >= settings.efa_devices { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn run() -> ExitCode {
@@ -94,10 +109,25 @@ fn run() -> ExitCode {
             return end(&Settings::default(), "its settings cannot be read");
         }
     };
+    if let Some(file) = &local.pidfile
+        && let Err(e) = std::fs::write(file, format!("{}\n", std::process::id()))
+    {
+        say(&format!("pidfile {file}: {e}"));
+    }
+    let code = live(&local, born, &stop);
+    if let Some(file) = &local.pidfile {
+        let _ = std::fs::remove_file(file);
+    }
+    code
+}
+
+/// From the metadata to the end.
+fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
     let limit = Duration::from_secs_f64(local.boot_limit_s);
-    let (facts, settings) = match imds::learn(local.clone(), born + limit) {
+    let (facts, settings) = match imds::learn(local.clone(), stop, born + limit) {
         Ok(x) => x,
-        Err(e) => return end(&local, &format!("no instance metadata: {e}")),
+        Err(_) if stop.load(Ordering::Relaxed) => return stopped(),
+        Err(e) => return end(local, &format!("no instance metadata: {e}")),
     };
     say(&format!(
         "{} ({}) in {}, pool {}",
@@ -111,73 +141,38 @@ fn run() -> ExitCode {
             settings.efa_devices
         );
         say(&text);
-        // Best effort: the controller's boot_limit tells it as well.
-        desk.report("failed", "", 0, &text);
+        desk.failed("", &text, stop);
         return end(&settings, &text);
     }
     let deadline = born + Duration::from_secs_f64(settings.boot_limit_s);
-    let named = match desk.bootstrap(found, deadline, &stop) {
+    let named = match desk.bootstrap(found, deadline, stop) {
         Ok(n) => n,
+        Err(_) if stop.load(Ordering::Relaxed) => return stopped(),
         Err(why) => return end(&settings, &why),
     };
     say(&format!("this is node {}", named.node));
     // slurmctld compares whole seconds: a slurmd whose boot falls into the second of POWER_UP can be taken for the boot
     // before it, and would be waited for until boot_limit (seen on 22.05). Start in the next one.
-    thread::sleep(watch::to_next_second());
+    std::thread::sleep(watch::to_next_second());
     let mut daemon = match slurmd::Slurmd::start(&settings, &named.node, &named.slurmd_args) {
         Ok(d) => d,
         Err(e) => {
-            desk.report("failed", &named.node, 0, &e);
+            desk.failed(&named.node, &e, stop);
             return end(&settings, &e);
         }
     };
-    let why = serve(&settings, &mut desk, &named, &mut daemon, &stop);
-    daemon.stop();
-    end(&settings, &why)
+    let over = serve::serve(&settings, &mut desk, &named, &mut daemon, stop);
+    serve::close(&mut daemon, &over);
+    match over {
+        Over::Off(why) => end(&settings, &why),
+        Over::Stopped => stopped(),
+    }
 }
 
-/// Watches until there is a reason to end; answers it.
-fn serve(
-    settings: &Settings,
-    desk: &mut controller::Desk,
-    named: &controller::Named,
-    daemon: &mut slurmd::Slurmd,
-    stop: &AtomicBool,
-) -> String {
-    let orphan = named.orphan_limit_s.unwrap_or(settings.orphan_limit_s);
-    let mut state =
-        watch::State { silent_s: 0.0, jobs: 0, deadline_unix: named.deadline_unix, orders_end: false };
-    let every = Duration::from_secs_f64(named.report_s.unwrap_or(30.0).clamp(0.05, 600.0));
-    let mut heard = Instant::now();
-    let mut kind = "started";
-    let mut next = Instant::now();
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return "told to stop".to_owned();
-        }
-        if let Err(e) = daemon.look(&named.node) {
-            desk.report("failed", &named.node, 0, &e);
-            return e;
-        }
-        if Instant::now() >= next {
-            state.jobs = devices::steps();
-            match desk.report(kind, &named.node, state.jobs, "") {
-                Some(answer) => {
-                    heard = Instant::now();
-                    kind = "alive";
-                    state.orders_end = answer.poweroff;
-                    state.deadline_unix = answer.deadline_unix.or(state.deadline_unix);
-                }
-                None => say("no controller answers"),
-            }
-            next = Instant::now() + every;
-        }
-        state.silent_s = heard.elapsed().as_secs_f64();
-        if let Some(why) = watch::end(&state, orphan, watch::unix_now()) {
-            return why;
-        }
-        thread::sleep(Duration::from_millis(100).min(every));
-    }
+/// The instance goes on, now without its dead-man switch: whoever stops the agent starts it again.
+fn stopped() -> ExitCode {
+    say("told to stop");
+    ExitCode::SUCCESS
 }
 
 /// Powers the instance off (which terminates it), or ends the process where the settings say so.

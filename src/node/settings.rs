@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Everything that can be set; the last six only by the image.
+/// Everything that can be set; from `slurmd` on only by the image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -31,6 +31,8 @@ pub struct Settings {
     pub start: String,
     /// `poweroff`, `exit`.
     pub on_end: String,
+    /// Where the agent's process id is written while it lives.
+    pub pidfile: Option<String>,
 }
 
 impl Default for Settings {
@@ -48,8 +50,14 @@ impl Default for Settings {
             munge_socket: None,
             start: "auto".into(),
             on_end: "poweroff".into(),
+            pidfile: None,
         }
     }
+}
+
+/// Seconds that can be counted down from.
+fn is_limit(n: f64) -> bool {
+    n.is_finite() && n > 0.0 && n < 1e8
 }
 
 /// Largest user data EC2 takes, bytes.
@@ -62,10 +70,29 @@ impl Settings {
     pub fn local() -> Result<Self, String> {
         let path = std::env::var("BURST_NODE_CONFIG").unwrap_or_else(|_| "/etc/slurm/burst-node.json".into());
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| format!("{path}: {e}")),
+            Ok(bytes) => serde_json::from_slice::<Self>(&bytes)
+                .map_err(|e| e.to_string())
+                .and_then(Self::checked)
+                .map_err(|e| format!("{path}: {e}")),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(format!("{path}: {e}")),
         }
+    }
+
+    /// A limit that is none, or a word that means nothing, must not pass for a default.
+    fn checked(self) -> Result<Self, String> {
+        for (key, n) in [("boot_limit_s", self.boot_limit_s), ("orphan_limit_s", self.orphan_limit_s)] {
+            if !is_limit(n) {
+                return Err(format!("{key} is {n}: write seconds above 0 and below 100000000"));
+            }
+        }
+        if !["auto", "systemd", "direct"].contains(&self.start.as_str()) {
+            return Err(format!("start is {:?}: write auto, systemd or direct", self.start));
+        }
+        if !["poweroff", "exit"].contains(&self.on_end.as_str()) {
+            return Err(format!("on_end is {:?}: write poweroff or exit", self.on_end));
+        }
+        Ok(self)
     }
 
     /// Overlays what the user data says; text that is not ours says nothing.
@@ -80,11 +107,15 @@ impl Settings {
             crate::say(&format!("the user data may not set {key}: ignored"));
         }
         let text = |k: &str| map.get(k).and_then(Value::as_str).map(str::to_owned);
-        let number =
-            |k: &str| map.get(k).and_then(Value::as_f64).filter(|n| n.is_finite() && *n > 0.0 && *n < 1e8);
+        let number = |k: &str| map.get(k).and_then(Value::as_f64).filter(|n| is_limit(*n));
         if let Some(Value::Array(list)) = map.get("controllers") {
             let urls = list.iter().filter_map(Value::as_str).filter(|u| u.starts_with("http://")).take(8);
-            self.controllers = urls.map(str::to_owned).collect();
+            let urls: Vec<String> = urls.map(str::to_owned).collect();
+            if urls.is_empty() {
+                crate::say("the user data names no usable controller: the image's own are kept");
+            } else {
+                self.controllers = urls;
+            }
         }
         self.cluster = text("cluster").unwrap_or(self.cluster);
         self.pool = text("pool").unwrap_or(self.pool);

@@ -110,6 +110,11 @@ impl Slurmd {
         Ok(())
     }
 
+    /// Whether systemd keeps it.
+    pub fn is_systemds(&self) -> bool {
+        matches!(self.how, How::Systemd)
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         match &mut self.how {
@@ -138,5 +143,20 @@ impl Slurmd {
                 let _ = child.wait();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_start_says_b() {
+        let s = Settings { slurm_conf: Some("/etc/s.conf".into()), ..Settings::default() };
+        let first = drop_in(&s, "e-1", &["-b".to_owned()]);
+        assert!(first.contains("\nExecStart=/usr/sbin/slurmd -D -N e-1 -b\n"), "{first}");
+        assert!(first.contains("LimitMEMLOCK=infinity") && first.contains("Delegate=yes"), "{first}");
+        assert!(first.contains("Environment=SLURM_CONF=/etc/s.conf"), "{first}");
+        assert!(!drop_in(&s, "e-1", &[]).contains(" -b"));
     }
 }

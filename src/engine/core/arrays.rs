@@ -120,7 +120,9 @@ impl Core {
             let mut gang = pattern.clone();
             gang.task = Some(task);
             gang.geometry.array = None;
-            gang.user.clone_from(&record.user);
+            if !record.user.is_empty() {
+                gang.user.clone_from(&record.user);
+            }
             let text = format!("{}_{task}", record.view.id);
             gang.job = Some(JobKey {
                 id: record.view.id,

@@ -6,9 +6,13 @@ use burst_e2e::{Cluster, User};
 use serde_json::json;
 use std::time::Duration;
 
+/// Fleets EC2 made: a replay with the same client token answers the same fleet.
 fn fleets(c: &Cluster) -> usize {
     let text = std::fs::read_to_string(c.sim.as_ref().unwrap().audit()).unwrap_or_default();
-    text.lines().filter(|l| l.contains("\"action\":\"CreateFleet\"") && l.contains("\"done\":true")).count()
+    let calls =
+        text.lines().filter(|l| l.contains("\"action\":\"CreateFleet\"") && l.contains("\"done\":true"));
+    let tokens = calls.filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    tokens.map(|v| v["params"]["ClientToken"].to_string()).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 fn restart(c: &mut Cluster) {
