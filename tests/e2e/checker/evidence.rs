@@ -78,6 +78,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The id of the job record an instance belongs to: an array task's tag names it as people do (`12_3`), Slurm's
+    /// record has an id of its own.
+    pub fn job_of<'a>(&'a self, instance: &'a Instance) -> &'a str {
+        let tag = instance.tag("slurm-burst:job");
+        let Some((array, task)) = tag.split_once('_') else { return tag };
+        let is =
+            |f: &BTreeMap<String, String>| field(f, "ArrayJobId") == array && field(f, "ArrayTaskId") == task;
+        self.jobs.iter().find(|j| is(&j.fields)).map_or(tag, |j| field(&j.fields, "JobId"))
+    }
+
     /// Reads a directory. Without an audit log the run is taken to have had no simulator.
     ///
     /// # Errors

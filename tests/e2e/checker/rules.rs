@@ -24,7 +24,7 @@ pub fn untagged(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
 pub fn orphans(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
     let jobs = evidence.last_jobs();
     for i in evidence.instances.values().filter(|i| i.ended_ms.is_none()) {
-        let job = i.tag("slurm-burst:job");
+        let job = evidence.job_of(i);
         if expect.over {
             found.push(format!("orphan: {} of job {job:?} was launched and never terminated", i.id));
         } else if !jobs.contains_key(job) {
@@ -36,7 +36,7 @@ pub fn orphans(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
 fn gangs(evidence: &Evidence) -> BTreeMap<(&str, &str), Vec<&Instance>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for i in evidence.instances.values() {
-        all.entry((i.tag("slurm-burst:job"), i.tag("slurm-burst:gang"))).or_default().push(i);
+        all.entry((evidence.job_of(i), i.tag("slurm-burst:gang"))).or_default().push(i);
     }
     all
 }
@@ -105,7 +105,7 @@ pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>)
             ));
         }
         let living =
-            evidence.instances.values().filter(|i| i.tag("slurm-burst:job") == job && i.lived_at(at)).count();
+            evidence.instances.values().filter(|i| evidence.job_of(i) == job && i.lived_at(at)).count();
         if living != ours {
             found.push(format!(
                 "short gang: job {job} started on {ours} nodes with {living} living instances"
@@ -130,7 +130,7 @@ pub fn after_end(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) 
         let limit = end + SLURM_CLOCK_MS + expect.after_end_ms;
         let last_seen = job.at_ms;
         let (mut count, mut over_ms) = (0_u64, 0_u64);
-        for i in evidence.instances.values().filter(|i| i.tag("slurm-burst:job") == id) {
+        for i in evidence.instances.values().filter(|i| evidence.job_of(i) == id) {
             let over = i.ended_ms.unwrap_or(last_seen).saturating_sub(limit.max(i.born_ms));
             if over > 0 {
                 count += 1;
