@@ -33,7 +33,7 @@ pub fn worst(
         .saturating_add(pool.epilog_limit.0)
         .saturating_add(kill_margin.0)
         .max(BILLED_LEAST_S);
-    hourly.hourly_for(seconds).times(u64::from(nodes)).times(PAID_ATTEMPTS)
+    hourly.hourly_for(seconds).times(u64::from(nodes)).times(u64::from(PAID_ATTEMPTS))
 }
 
 /// What one instance cost: by the second, a minute at least.

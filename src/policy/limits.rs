@@ -1,7 +1,7 @@
 //! Every limit that is not the site's to set, with its why.
 
 /// Paid attempts of one job without an operator (law 7): the second may be bad luck, the third is a fault.
-pub const PAID_ATTEMPTS: u64 = 2;
+pub const PAID_ATTEMPTS: u32 = 2;
 /// Shortest time EC2 bills an instance for, seconds (EC2 pricing: per second, one minute at least).
 pub const BILLED_LEAST_S: u64 = 60;
 /// CreateFleet's largest MinTargetCapacity (EC2 API reference).

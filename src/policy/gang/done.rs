@@ -1,6 +1,6 @@
 //! From an effect's outcome to the gang's next phase.
 
-use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, says, step};
+use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, step};
 use crate::{admit::Rung, classify::Class};
 
 /// What came of an effect.
@@ -101,7 +101,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             if let Outcome::Failed(t) = outcome {
                 g.note(format!("power down: {}", t.message), now);
             }
-            // Whatever Slurm says, the money stops: names are asked again while they settle.
+            // Whatever Slurm the money stops: names are asked again while they settle.
             if let Phase::Ending { stage: stage @ Stage::PowerDown, retry_ms, tries, .. } = &mut g.phase {
                 *stage = Stage::Terminate;
                 *retry_ms = 0;
@@ -304,10 +304,4 @@ fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
             (class == Class::Capacity).then(|| rung.clone())
         }
     }
-}
-
-/// The comment a gang should have now; for callers that write it with another effect.
-#[must_use]
-pub fn comment_now(g: &Gang) -> String {
-    says::comment(g)
 }

@@ -10,8 +10,7 @@ pub const RECORD_MS: u64 = 60_000;
 const NAMES_MS: u64 = 3_000;
 /// A name that does not go down is asked again after this time (ms).
 pub const NUDGE_MS: u64 = 60_000;
-/// Paid attempts of one job without an operator (law 7).
-pub const PAID_ATTEMPTS: u32 = 2;
+pub use crate::limits::PAID_ATTEMPTS;
 
 /// Moves the gang as far as it goes without an effect and answers the effect it then needs. The document has to be on
 /// disk before the effect leaves.
@@ -215,7 +214,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
     }
 }
 
-/// Why the job may not be launched for now, and until when.
+/// Why the job may not be launched yet, and until when.
 fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, Option<u64>)> {
     if g.user_hold {
         return Some((Why::UserHold, None));
