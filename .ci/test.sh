@@ -19,13 +19,15 @@ if [ -x fuzz/run.sh ]; then
   fuzz/run.sh "${FUZZ_SECONDS:-30}"
 fi
 step "end to end"
-export BURST_AUDIT_DIR="${CARGO_TARGET_DIR:-target}/e2e-audit"
+# Absolute: cargo runs the tests in their crate's own folder.
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+export BURST_AUDIT_DIR="$target/e2e-audit"
 rm -rf "$BURST_AUDIT_DIR"
 # The e2e summary comes last, also when the model check after it finds something.
 status=0
-.ci/e2e.sh >"${CARGO_TARGET_DIR:-target}/e2e.out" 2>&1 || status=$?
-grep -v '^test result' "${CARGO_TARGET_DIR:-target}/e2e.out" || true
+.ci/e2e.sh >"$target/e2e.out" 2>&1 || status=$?
+grep -v '^test result' "$target/e2e.out" || true
 step "requests against AWS's service model"
 .ci/model-check.sh || status=1
-grep '^test result' "${CARGO_TARGET_DIR:-target}/e2e.out" || true
+grep '^test result' "$target/e2e.out" || true
 exit "$status"

@@ -126,6 +126,27 @@ pub fn pool_for<'a>(
     }
 }
 
+/// An admission in one line, for logs and tables.
+#[must_use]
+pub fn summary(admission: &Admission, pool: &Pool) -> String {
+    let cost =
+        admission.worst_cost.map_or_else(|| "cost not known".to_owned(), |c| format!("at most USD {c}"));
+    let Some(r) = admission.ladder.first() else {
+        return format!("pool {}: nothing to launch", pool.name);
+    };
+    format!(
+        "pool {}: {} x {} ({}, {}{}), {} places to try; {cost}; without capacity: {}",
+        pool.name,
+        r.nodes,
+        r.instance_type,
+        r.market.word(),
+        r.zone,
+        if r.efa > 0 { ", EFA" } else { "" },
+        admission.ladder.len(),
+        admission.otherwise.word()
+    )
+}
+
 /// Decides on a job of `pool`. Pure; called in job_submit, by burstctl and by the engine.
 #[must_use]
 pub fn admit(site: Site<'_>, pool: &Pool, request: &Request, geometry: &Geometry) -> Verdict {

@@ -3,6 +3,7 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+mod across;
 mod check;
 mod read;
 #[cfg(test)]
@@ -149,7 +150,7 @@ pub struct Block {
 /// `[limits]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// `max_nodes` over all gangs in flight.
+    /// `max_nodes` of one gang, whatever its pool.
     pub max_nodes: Option<u32>,
     /// `max_cost_per_job`.
     pub max_cost_per_job: Option<MicroUsd>,
@@ -186,13 +187,7 @@ impl Config {
     /// than scheduled onto nodes that do not exist.
     #[must_use]
     pub fn partitions_of_broken(text: &str) -> Vec<String> {
-        let value = |l: &str| {
-            let rest = l.trim().strip_prefix("partition")?.trim_start().strip_prefix('=')?;
-            let name = rest.trim().trim_start_matches(['"', '\'']);
-            let end = name.find(['"', '\'', '#', ' ']).unwrap_or(name.len());
-            name.get(..end).filter(|n| !n.is_empty()).map(str::to_owned)
-        };
-        text.lines().take(10_000).filter_map(value).collect()
+        text.lines().take(10_000).flat_map(partitions_of_line).collect()
     }
 
     /// The pool of a partition.
@@ -200,4 +195,34 @@ impl Config {
     pub fn pool_of_partition(&self, partition: &str) -> Option<&Pool> {
         self.pools.values().find(|p| p.partition == partition)
     }
+}
+
+/// What a line gives to the key `partition`: bare, quoted, dotted (`pool.efa.partition`) or in an inline table.
+fn partitions_of_line(line: &str) -> Vec<String> {
+    let mut quote = None;
+    let comment = line.char_indices().find(|(_, c)| {
+        match (quote, *c) {
+            (None, '#') => return true,
+            (None, '"' | '\'') => quote = Some(*c),
+            (Some(q), c) if q == c => quote = None,
+            _ => {}
+        }
+        false
+    });
+    let line = line.get(..comment.map_or(line.len(), |(i, _)| i)).unwrap_or(line);
+    let value = |(at, key): (usize, &str)| {
+        // Not the end of another key, such as local_partition.
+        let before = line.get(..at)?.chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-') {
+            return None;
+        }
+        let rest = line.get(at + key.len()..)?.trim_start_matches(['"', '\'']);
+        let name = rest.trim_start().strip_prefix('=')?.trim_start();
+        let bare = name.trim_start_matches(['"', '\'']);
+        let ends: &[char] =
+            if bare.len() == name.len() { &[' ', '\t', ',', '}', '\r'] } else { &['"', '\''] };
+        let end = bare.find(ends).unwrap_or(bare.len());
+        bare.get(..end).filter(|n| !n.is_empty()).map(str::to_owned)
+    };
+    line.match_indices("partition").filter_map(value).collect()
 }

@@ -60,6 +60,20 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn more_never_costs_less(
+            hourly in any::<u64>(), nodes in 1u32..1_000, limit in any::<u64>(), more in 0u64..100_000,
+        ) {
+            let pool = crate::config::tests::pool();
+            let of = |h: u64, n: u32, l: u64| worst(MicroUsd(h), n, Seconds(l), &pool, Seconds(30));
+            let base = of(hourly, nodes, limit);
+            prop_assert!(of(hourly.saturating_add(more), nodes, limit) >= base);
+            prop_assert!(of(hourly, nodes + 1, limit) >= base);
+            prop_assert!(of(hourly, nodes, limit.saturating_add(more)) >= base);
+        }
+    }
+
     #[test]
     fn overflow_saturates() {
         let pool = crate::config::tests::pool();

@@ -82,6 +82,19 @@ impl TypeBook {
         self.0.get(name)
     }
 
+    /// Takes facts in, over what was known of the type: what EC2 says itself beats what the crate was made with.
+    pub fn overlay(&mut self, facts: impl IntoIterator<Item = TypeFacts>) {
+        self.0.extend(facts.into_iter().map(|t| (t.name.clone(), t)));
+    }
+
+    /// A known name for one that does not exist: the size of its family that begins most like it, else a near name.
+    #[must_use]
+    pub fn suggest(&self, name: &str) -> Option<&str> {
+        let alike = |k: &&str| k.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        let size = self.family(name).into_iter().max_by_key(alike);
+        size.or_else(|| self.0.keys().map(String::as_str).find(|k| burst_plan::near(k, name)))
+    }
+
     /// Known sizes of the same family, for a name that does not exist (`hpc7a.2xlarge`).
     #[must_use]
     pub fn family(&self, name: &str) -> Vec<&str> {
@@ -103,6 +116,16 @@ mod tests {
         let hpc = book.get("hpc7a.96xlarge").expect("known");
         assert_eq!((hpc.cores, hpc.efa_max, hpc.spot), (192, 2, false));
         assert_eq!(book.get("m5.xlarge").expect("known").efa_max, 0);
+        assert_eq!(book.suggest("hpc7a.97xlarge"), Some("hpc7a.96xlarge"));
+        assert_eq!(book.suggest("hpc7a.2xlarge").and_then(|n| n.split('.').next()), Some("hpc7a"));
+        assert_eq!(book.suggest("zz9.large"), None);
+        assert_eq!(book.suggest("m5x.xlarge").and_then(|n| n.split('.').next()), Some("m5"));
+        let mut book = book;
+        let told = TypeFacts { cores: 95, ..book.get("hpc7a.96xlarge").expect("known").clone() };
+        let new = TypeFacts { name: "hpc9z.96xlarge".into(), ..told.clone() };
+        let before = book.0.len();
+        book.overlay([told, new]);
+        assert_eq!((book.0.len(), book.get("hpc7a.96xlarge").expect("known").cores), (before + 1, 95));
         assert!(book.get("hpc7a.2xlarge").is_none() && book.family("hpc7a.2xlarge").len() == 4);
     }
 }

@@ -77,12 +77,16 @@ fn blocks<'a>(
     let own = || pool.blocks.iter().map(|b| b.instance_type.as_str()).collect::<Vec<_>>().join(", ");
     if !request.types.is_empty() {
         let binds = request.types_bind || pool.strict;
-        let wanted: Vec<(usize, &Block)> = request
-            .types
-            .iter()
-            .filter_map(|t| all.iter().copied().find(|(_, b)| b.instance_type == *t))
-            .filter(|(_, b)| efa != Efa::Required || b.efa_max > 0)
-            .collect();
+        // Every block of a type serves, and a type that is named twice is tried once.
+        let mut wanted: Vec<(usize, &Block)> = Vec::new();
+        for t in &request.types {
+            for &(i, b) in all.iter().filter(|(_, b)| b.instance_type == *t) {
+                let usable = efa != Efa::Required || b.efa_max > 0;
+                if usable && !wanted.iter().any(|(w, _)| *w == i) {
+                    wanted.push((i, b));
+                }
+            }
+        }
         match (wanted.is_empty(), binds) {
             (true, true) => {
                 let first = request.types.first().map_or("", String::as_str);
@@ -258,13 +262,6 @@ fn costs(
         ("the site's max_cost_per_job", site.config.limits.max_cost_per_job),
     ];
     let limited = limits.iter().any(|(_, l)| l.is_some()) || request.max_cost_per_hour.is_some();
-    let Some(time) = job.time_limit else {
-        if limited {
-            notices
-                .push("its time limit is not known yet: the cost limit is checked before the launch".into());
-        }
-        return Ok(None);
-    };
     let mut worst: Option<MicroUsd> = None;
     let mut unknown: Option<&Rung> = None;
     for rung in ladder {
@@ -282,8 +279,10 @@ fn costs(
                 rung.nodes, rung.instance_type
             ));
         }
-        let bound = cost::worst(hourly, rung.nodes, time, pool, site.kill_margin);
-        worst = Some(worst.map_or(bound, |w| w.max(bound)));
+        if let Some(time) = job.time_limit {
+            let bound = cost::worst(hourly, rung.nodes, time, pool, site.kill_margin);
+            worst = Some(worst.map_or(bound, |w| w.max(bound)));
+        }
     }
     if let Some(rung) = unknown {
         if limited {
@@ -296,6 +295,13 @@ fn costs(
         }
         return Ok(None);
     }
+    let Some(time) = job.time_limit else {
+        if limited {
+            notices
+                .push("its time limit is not known yet: the cost limit is checked before the launch".into());
+        }
+        return Ok(None);
+    };
     for (whose, limit) in limits {
         if let (Some(limit), Some(worst)) = (limit, worst)
             && worst > limit
@@ -314,12 +320,16 @@ fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, n
     let efa = if first.efa > 0 { ", EFA" } else { "" };
     let more = match ladder.len() {
         1 => String::new(),
+        2 => " (or in one other place)".to_owned(),
         n => format!(" (or one of {} other places)", n - 1),
     };
-    let cost = worst.map_or_else(
-        || "the most it can cost is not known (no price)".to_owned(),
-        |w| format!("the most it can cost is USD {w}"),
-    );
+    let cost = match worst {
+        Some(w) => format!("the most it can cost is USD {w}"),
+        None if job.time_limit.is_none() => {
+            "the most it can cost is told once its time limit is known".to_owned()
+        }
+        None => "the most it can cost is not known (no price)".to_owned(),
+    };
     notices.insert(
         0,
         format!(
@@ -332,9 +342,15 @@ fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, n
     );
     let Some(block) = pool.blocks.get(first.block) else { return };
     let has = u64::from(block.cpus) * u64::from(first.nodes);
-    let tasks = u64::from(job.ntasks.unwrap_or(first.nodes)).max(u64::from(first.nodes));
-    let uses = tasks * u64::from(job.cpus_per_task.unwrap_or(1));
-    if !job.exclusive && uses * 100 < has * SMALL_USE_PERCENT && job.tres_per_node.is_none() {
+    // Without --ntasks each node runs --ntasks-per-node of them.
+    let each = u64::from(first.nodes) * u64::from(job.ntasks_per_node.unwrap_or(1).max(1));
+    let tasks = job.ntasks.map_or(each, |n| u64::from(n).max(u64::from(first.nodes)));
+    let uses = tasks.saturating_mul(u64::from(job.cpus_per_task.unwrap_or(1)));
+    let uses = uses.max(u64::from(job.min_cpus.unwrap_or(0)));
+    if !job.exclusive
+        && uses.saturating_mul(100) < has.saturating_mul(SMALL_USE_PERCENT)
+        && job.tres_per_node.is_none()
+    {
         notices.push(format!(
             "the job uses {uses} of the {has} CPUs it pays for; fewer nodes, more tasks or a smaller type would be cheaper"
         ));

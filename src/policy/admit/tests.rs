@@ -143,6 +143,55 @@ fn small_jobs_on_huge_nodes_are_warned() {
     assert!(a.notices.iter().any(|n| n.contains("4 of the 192 CPUs")), "{:?}", a.notices);
 }
 
+#[test]
+fn a_type_named_twice_is_tried_once_and_all_its_blocks_serve() {
+    let more = "[[pool.efa.block]]\ntype = \"hpc7a.96xlarge\"\nnodes = \"efb-[0001-0064]\"\n[limits]";
+    let config = Config::parse(&GOOD.replace("[limits]", more), "f").expect("good");
+    for binds in [true, false] {
+        let types = vec!["hpc7a.96xlarge".to_owned(); 2];
+        let request = Request { types, types_bind: binds, ..Request::default() };
+        let a = admitted(decide_in(&config, &request, &job(96)));
+        let blocks: Vec<usize> = a.ladder.iter().map(|r| r.block).collect();
+        let want: &[usize] = if binds { &[0, 0, 2, 2] } else { &[0, 0, 2, 2, 1, 1] };
+        assert_eq!(blocks, want);
+    }
+}
+
+#[test]
+fn before_the_time_limit_is_known_all_that_needs_none_is_checked() {
+    let unknown = Geometry { time_limit: None, ..job(192) };
+    let a = admitted(decide(&Request::default(), &unknown));
+    assert_eq!(a.worst_cost, None);
+    assert!(a.notices[0].contains("told once its time limit is known"), "{:?}", a.notices);
+    assert!(a.notices.iter().any(|n| n.contains("checked before the launch")), "{:?}", a.notices);
+    let hourly = Request { max_cost_per_hour: Some(MicroUsd(1_000_000)), ..Request::default() };
+    assert!(refused(decide(&hourly, &unknown)).contains("USD 7.20 an hour"));
+    let config = good();
+    let (types, prices) = (TypeBook::builtin(), Prices::default());
+    let site = Site { config: &config, types: &types, prices: &prices, kill_margin: Seconds(0) };
+    let v = admit(site, &config.pools["efa"], &Request::default(), &unknown);
+    assert!(refused(v).contains("no price of hpc7a.96xlarge"));
+}
+
+#[test]
+fn full_nodes_are_not_called_small() {
+    let full = Geometry { ntasks: None, min_nodes: Some(2), ntasks_per_node: Some(192), ..job(1) };
+    let by_cpus = Geometry { ntasks: None, min_cpus: Some(190), ..job(1) };
+    for g in [full, by_cpus] {
+        let a = admitted(decide(&Request::default(), &g));
+        assert!(!a.notices.iter().any(|n| n.contains("CPUs it pays for")), "{:?}", a.notices);
+    }
+}
+
+#[test]
+fn one_line_says_it_all() {
+    let a = admitted(decide(&Request::default(), &job(384)));
+    assert_eq!(
+        summary(&a, &good().pools["efa"]),
+        "pool efa: 2 x hpc7a.96xlarge (on-demand, us-east-2b, EFA), 4 places to try; at most USD 40.08; without capacity: wait"
+    );
+}
+
 proptest! {
     /// Law 5: whatever a user asks for, every rung is one the pool allows.
     #[test]
@@ -162,12 +211,17 @@ proptest! {
         let pool = &config.pools["efa"];
         if let Verdict::Launch(a) = decide(&request, &g) {
             prop_assert!(!a.ladder.is_empty());
+            let places: std::collections::BTreeSet<_> = a.ladder.iter().map(|r| (r.block, &r.zone)).collect();
+            prop_assert_eq!(places.len(), a.ladder.len(), "a place is tried once");
             for r in &a.ladder {
                 let b = &pool.blocks[r.block];
                 prop_assert_eq!(&b.instance_type, &r.instance_type);
                 prop_assert!(pool.zones.contains(&(r.zone.clone(), r.subnet.clone())));
                 prop_assert!(pool.markets_allowed.contains(&r.market));
                 prop_assert!(r.nodes >= 1 && r.nodes <= pool.max_nodes);
+                let need = burst_plan::geometry::nodes_for(&g, b.cpus, b.memory_mib, b.gpus);
+                prop_assert_eq!(need, Ok(r.nodes), "counted anew for each rung");
+                prop_assert!(r.efa == 0 || r.efa == b.efa_max);
                 prop_assert!(u64::from(r.nodes) * u64::from(b.cpus) >= u64::from(tasks));
             }
         }

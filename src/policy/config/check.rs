@@ -1,7 +1,7 @@
 //! From burst.toml's text to a configuration that cannot be wrong.
 
 use super::{
-    Aws, Block, Cluster, Config, ConfigError, Limits, Placement, Pool,
+    Aws, Block, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
     read::{Notes, Table},
 };
 use crate::types::TypeBook;
@@ -41,7 +41,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
         limits: limits(&root.table("limits")),
     };
     root.finish();
-    across(&config, &root);
+    across::check(&config, &root);
     let mut errors = notes.errors.into_inner();
     if errors.is_empty() {
         return Ok(config);
@@ -59,7 +59,8 @@ fn cluster(t: &Table<'_, '_>) -> Cluster {
     });
     let advertise = t.texts("advertise");
     for url in &advertise {
-        if !url.starts_with("http://") {
+        let host = url.strip_prefix("http://").map(|h| h.trim_end_matches('/'));
+        if host.is_none_or(|h| h.is_empty() || h.contains(char::is_whitespace)) {
             t.error(
                 "advertise",
                 format!("`{url}` is not a URL nodes can use: write \"http://10.0.0.5:6826\""),
@@ -80,6 +81,9 @@ fn cluster(t: &Table<'_, '_>) -> Cluster {
         advertise,
         operators: t.texts("operators"),
     };
+    for who in cluster.operators.iter().filter(|w| w.is_empty() || w.contains(char::is_whitespace)) {
+        t.error("operators", format!("`{who}` is neither a user name nor a uid"));
+    }
     if cluster.state_dir.as_ref().is_some_and(|d| !d.is_absolute()) {
         t.error("state_dir", "must be an absolute path");
     }
@@ -92,9 +96,15 @@ fn aws(t: &Table<'_, '_>) -> Aws {
         t.error("region", "missing: write region = \"us-east-2\"");
         String::new()
     });
+    if !region.is_empty() && !is_region(&region) {
+        t.error("region", format!("`{region}` is not a region: write one such as \"us-east-2\""));
+    }
     let mut tags = BTreeMap::new();
     for (key, value) in t.pairs("tags") {
-        if key.starts_with("slurm-burst:") || key.starts_with("aws:") || key == "Name" {
+        let low = key.to_ascii_lowercase();
+        if key.is_empty() {
+            t.error("tags", "a tag without a name: write team = \"…\"");
+        } else if low.starts_with("slurm-burst:") || low.starts_with("aws:") || key == "Name" {
             t.error("tags", format!("the tag {key} is not the site's to set: take another name"));
         } else if key.len() > 128 || value.len() > 256 {
             t.error(
@@ -110,6 +120,20 @@ fn aws(t: &Table<'_, '_>) -> Aws {
     let aws = Aws { region, profile: t.text("profile"), endpoint_url: t.text("endpoint_url"), tags };
     t.finish();
     aws
+}
+
+/// Words between hyphens, the last of them a number: `us-east-2`, `us-gov-west-1`.
+pub(super) fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let word = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let number = parts.last().is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
+    parts.len() >= 3 && parts.iter().all(word) && number
+}
+
+/// Whether Slurm could have a partition of this name: no list, nothing that ends a word in slurm.conf.
+fn is_partition(name: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || c.is_control() || ",=\"'#\\".contains(c);
+    !name.is_empty() && name.len() <= 255 && !name.contains(ends)
 }
 
 fn limits(t: &Table<'_, '_>) -> Limits {
@@ -218,7 +242,8 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
 
 fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
     let starts = |key: &str, value: &str, with: &str| {
-        if !value.starts_with(with) {
+        let rest = value.strip_prefix(with).unwrap_or("");
+        if rest.is_empty() || rest.len() > 64 || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
             t.error(key, format!("`{value}` does not look like {with}…"));
         }
     };
@@ -228,8 +253,14 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             "missing: write zones = { \"us-east-2b\" = \"subnet-0aa11\" }, in order of preference",
         );
     }
-    for (_, subnet) in &p.zones {
+    for (i, (zone, subnet)) in p.zones.iter().enumerate() {
         starts("zones", subnet, "subnet-");
+        if let Some((other, _)) = p.zones.iter().take(i).find(|(_, s)| s == subnet) {
+            t.error("zones", format!("{subnet} stands for {other} and {zone}: a subnet lies in one zone"));
+        }
+    }
+    if !p.partition.is_empty() && !is_partition(&p.partition) {
+        t.error("partition", format!("`{}` cannot be one partition's name: write one name", p.partition));
     }
     match (&p.image, &p.launch_template) {
         (None, None) => {
@@ -258,8 +289,23 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
     if p.retry_max < p.retry_min {
         t.error("retry_max", "is shorter than retry_min");
     }
-    if p.boot_limit.0 < 1 || p.boot_limit.0 > 7_200 {
-        t.error("boot_limit", "is from 1s to 2h");
+    for (key, value, least, most, text) in [
+        ("boot_limit", p.boot_limit, 1, 7_200, "is from 1s to 2h"),
+        ("start_limit", p.start_limit, 1, 86_400, "is from 1s to 1d"),
+        ("epilog_limit", p.epilog_limit, 1, 86_400, "is from 1s to 1d"),
+        (
+            "orphan_limit",
+            p.orphan_limit,
+            5,
+            604_800,
+            "is from 5s to 7d: shorter, and a slow answer ends nodes",
+        ),
+        ("retry_min", p.retry_min, 1, 86_400, "is from 1s to 1d"),
+        ("retry_max", p.retry_max, 1, 86_400, "is from 1s to 1d"),
+    ] {
+        if !(least..=most).contains(&value.0) {
+            t.error(key, text);
+        }
     }
     for b in &p.blocks {
         let facts = book.get(&b.instance_type);
@@ -326,8 +372,9 @@ fn block(b: &Table<'_, '_>, book: &TypeBook) -> Option<Block> {
     if let Some(p) = &ports {
         let count = p
             .split_once('-')
-            .and_then(|(a, z)| Some(z.parse::<u32>().ok()?.checked_sub(a.parse().ok()?)? + 1));
-        if count.and_then(|c| usize::try_from(c).ok()) != Some(names.len()) {
+            .and_then(|(a, z)| Some((a.parse::<u16>().ok().filter(|a| *a > 0)?, z.parse::<u16>().ok()?)))
+            .and_then(|(a, z)| Some(usize::from(z.checked_sub(a)?) + 1));
+        if count != Some(names.len()) {
             b.error("ports", format!("write a range of {} ports, such as 27001-27064", names.len()));
         }
     }
@@ -343,40 +390,4 @@ fn block(b: &Table<'_, '_>, book: &TypeBook) -> Option<Block> {
         ports,
         node_addr,
     })
-}
-
-/// What no pool can see alone.
-fn across(config: &Config, root: &Table<'_, '_>) {
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut partitions: BTreeMap<&str, &str> = BTreeMap::new();
-    for pool in config.pools.values() {
-        if let Some(other) = partitions.insert(&pool.partition, &pool.name) {
-            root.error("pool", format!("pools {other} and {} share partition {}", pool.name, pool.partition));
-        }
-        for name in pool.blocks.iter().flat_map(|b| &b.names) {
-            if let Some(other) = owners.insert(name, &pool.name) {
-                let text = match other == pool.name {
-                    true => format!("node {name} stands in two blocks of pool {other}"),
-                    false => format!("pools {other} and {} share node {name}", pool.name),
-                };
-                root.error("pool", text);
-                break;
-            }
-        }
-        for (zone, _) in &pool.zones {
-            if !config.aws.region.is_empty() && !zone.starts_with(&config.aws.region) {
-                root.error(
-                    "pool",
-                    format!("pool {}: zone {zone} is not in region {}", pool.name, config.aws.region),
-                );
-            }
-        }
-    }
-    for pool in config.pools.values() {
-        if let Some(local) = &pool.local_partition
-            && partitions.contains_key(local.as_str())
-        {
-            root.error("pool", format!("pool {}: local_partition {local} is a pool's own", pool.name));
-        }
-    }
 }

@@ -118,7 +118,10 @@ impl<'a, 't> Table<'a, 't> {
         let parsed = match v.get_ref() {
             DeValue::String(s) => MicroUsd::parse(s),
             DeValue::Float(f) => f.as_str().parse().map_err(|_| String::new()).and_then(MicroUsd::from_f64),
-            DeValue::Integer(i) => MicroUsd::parse(i.as_str()),
+            DeValue::Integer(i) => match u64::from_str_radix(i.as_str(), i.radix()) {
+                Ok(n) => MicroUsd::parse(&n.to_string()),
+                Err(_) => MicroUsd::parse(i.as_str()),
+            },
             _ => Err("write an amount in USD such as 2000.0".to_owned()),
         };
         parsed.map_err(|e| self.error(key, if e.is_empty() { "is an amount in USD".into() } else { e })).ok()

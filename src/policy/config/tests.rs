@@ -75,6 +75,22 @@ fn what_cannot_work_is_refused() {
         ("efa6-[0001-0064]", "efa6-[0009-0001]", "runs backwards"),
         ("\"us-east-2a\"", "\"eu-west-1a\"", "is not in region"),
         ("local_partition = \"cpu\"", "local_partition = \"efa\"", "is a pool's own"),
+        ("local_partition = \"cpu\"", "local_partition = \"cpu,efa\"", "is a pool's own"),
+        ("local_partition = \"cpu\"", "orphan_limit = \"0s\"", "orphan_limit: is from 5s"),
+        ("local_partition = \"cpu\"", "start_limit = \"3000d\"", "start_limit: is from 1s"),
+        ("local_partition = \"cpu\"", "retry_min = \"0s\"", "retry_min: is from 1s"),
+        ("partition = \"efa\"", "partition = \"efa,x\"", "cannot be one partition's name"),
+        ("subnet-0aa12", "subnet-0aa11", "subnet-0aa11 stands for us-east-2b and us-east-2a"),
+        ("subnet-0aa12", "subnet-", "does not look like subnet-"),
+        ("ami-1", "ami-1 x", "does not look like ami-"),
+        ("region = \"us-east-2\"", "region = \"us\"", "is not a region"),
+        ("\"us-east-2a\"", "\"us-east-2\"", "is not in region"),
+        ("efa7-[0001-0064]", "efa7-1,efa7-1", "efa7-1 stands twice"),
+        ("nodes = \"efa7", "ports = \"70001-70064\"\nnodes = \"efa7", "write a range of 64 ports"),
+        ("[aws]", "advertise = [\"http://\"]\n[aws]", "is not a URL"),
+        ("[aws]", "operators = [\"a b\"]\n[aws]", "neither a user name"),
+        ("team = ", "\"AWS:x\" = ", "not the site's to set"),
+        ("team = ", "\"\" = ", "a tag without a name"),
         ("team = ", "\"slurm-burst:job\" = ", "not the site's to set"),
         ("efa = \"required\"", "market = \"spot\"", "is not sold as spot"),
         ("efa = \"required\"", "market = \"mixed\"", "not supported yet"),
@@ -94,6 +110,48 @@ fn partitions_of_a_broken_file_are_still_found() {
         Config::partitions_of_broken("[pool.efa\n partition = \"efa\" # x\npartition='b'"),
         ["efa", "b"]
     );
+    for (text, want) in [
+        ("pool.efa.partition = \"efa\"\n[", vec!["efa"]),
+        ("pool={efa={partition=\"efa\", x=1},b={ partition = 'b'", vec!["efa", "b"]),
+        ("\u{feff}\"partition\" = \"efa\"\n[x", vec!["efa"]),
+        ("partition = efa\r\n[", vec!["efa"]),
+        ("local_partition = \"cpu\"\n# partition = \"old\"\nx = \"#\" # partition = \"no\"", vec![]),
+    ] {
+        assert_eq!(Config::partitions_of_broken(text), want, "{text}");
+    }
+}
+
+#[test]
+fn what_crosses_pools_is_told_where_it_stands() {
+    let (head, rest) = GOOD.split_once("[pool.efa]").expect("a pool");
+    let (body, _) = rest.split_once("[limits]").expect("limits");
+    let second = format!("{head}[pool.efa]{body}[pool.two]{}", body.replace("pool.efa", "pool.two"));
+    let e = errors(&second);
+    assert!(e.contains("burst.toml:21: pool.two.partition: pools efa and two share partition efa"), "{e}");
+    assert!(e.contains("pool.two.block: pools efa and two share node efa7-0001"), "{e}");
+    assert!(e.contains("pool.two.block: pools efa and two share node efa6-0001"), "all at once: {e}");
+}
+
+#[test]
+fn a_configuration_survives_serde() {
+    let text = serde_json::to_string(&good()).expect("writes");
+    assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), good());
+}
+
+#[test]
+fn money_is_read_as_it_was_meant() {
+    let limit = |amount: &str| {
+        let text = GOOD.replace("2000.0", amount);
+        Config::parse(&text, "f").map(|c| c.limits.max_cost_per_job)
+    };
+    for (amount, want) in
+        [("0x10", 16_000_000), ("2_000.5", 2_000_500_000), ("\"12.5\"", 12_500_000), ("7", 7_000_000)]
+    {
+        assert_eq!(limit(amount), Ok(Some(MicroUsd(want))), "{amount}");
+    }
+    for amount in ["nan", "inf", "-0x1", "-5", "\"-1\"", "true"] {
+        assert!(limit(amount).is_err(), "{amount}");
+    }
 }
 
 proptest! {
