@@ -109,7 +109,7 @@ fn read<'a>(source: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Re
     let (mut notes, mut warnings) = (Annotations::default(), Vec::new());
     for (key, value) in pairs.take(MOST) {
         if let Err(text) = notes.set(key, value) {
-            let key: String = key.chars().take(40).flat_map(char::escape_debug).collect();
+            let key = crate::clean(key, 40);
             warnings.push(Warning { path: format!("{source} {key}"), text });
         }
     }
@@ -153,8 +153,10 @@ pub fn from_comment(comment: &str) -> Read {
     let map: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(json) {
         Ok(m) => m,
         Err(e) => {
-            let warning =
-                Warning { path: "--comment asba:".into(), text: format!("not a JSON object, ignored: {e}") };
+            let warning = Warning {
+                path: "--comment asba:".into(),
+                text: crate::clean(&format!("not a JSON object, ignored: {e}"), 200),
+            };
             return (Annotations::default(), vec![warning]);
         }
     };

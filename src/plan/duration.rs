@@ -23,7 +23,7 @@ impl Seconds {
     pub fn parse_human(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let wrong = || {
-            let shown: String = text.chars().take(40).collect();
+            let shown = crate::clean(text, 40);
             format!(
                 "`{shown}` is not a time: write 90s, 8m, 2h30m or 1d, or a Slurm time (minutes, MM:SS, HH:MM:SS, D-HH:MM:SS)"
             )
@@ -43,7 +43,7 @@ impl Seconds {
             return Ok(Self(0));
         }
         units(text, false).ok_or_else(|| {
-            let shown: String = text.chars().take(40).collect();
+            let shown = crate::clean(text, 40);
             format!("`{shown}` is not a duration: write it as Go does, such as 2h30m0s")
         })
     }

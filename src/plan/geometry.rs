@@ -1,5 +1,5 @@
 //! What a job asks of nodes, as slurmctld knows it.
-use crate::duration::Seconds;
+use crate::{duration::Seconds, gpus::Gpus};
 use serde::{Deserialize, Serialize};
 
 /// The job's own geometry: the truth about counts, whatever a plan says.
@@ -25,6 +25,12 @@ pub struct Geometry {
     pub mem_per_cpu: Option<u64>,
     /// `--gres`, `--gpus-per-node` as `tres_per_node` text, e.g. `gres:gpu:8`.
     pub tres_per_node: Option<String>,
+    /// `--gpus` as `tres_per_job` text.
+    pub tres_per_job: Option<String>,
+    /// `--gpus-per-socket` as `tres_per_socket` text.
+    pub tres_per_socket: Option<String>,
+    /// `--gpus-per-task` as `tres_per_task` text.
+    pub tres_per_task: Option<String>,
     /// Time limit; `None` before the partition's default is known.
     pub time_limit: Option<Seconds>,
     /// The job asked for (or inherited) no limit at all.
@@ -55,23 +61,21 @@ pub struct Geometry {
     pub dependency: Option<String>,
 }
 
-/// GPUs a node must have by `gres:gpu:8`, `gpu:8`, `gres:gpu:h100:8`, `gres/gpu=8`; 0 where none are asked for.
-#[must_use]
-pub fn gpus_per_node(tres: &str) -> u32 {
-    let count = |item: &str| -> u32 {
-        let item = item.trim().trim_start_matches("gres:").trim_start_matches("gres/");
-        let Some(rest) = item.strip_prefix("gpu").filter(|r| r.is_empty() || r.starts_with([':', '=']))
-        else {
-            return 0;
-        };
-        let last = rest.rsplit([':', '=']).next().unwrap_or("");
-        match last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty() {
-            // A count too large to be one is more than any node has.
-            true => last.parse().unwrap_or(u32::MAX),
-            false => 1,
-        }
-    };
-    tres.split([',', ';']).map(count).fold(0, u32::saturating_add)
+impl Geometry {
+    /// Slurm's four TRES texts; `None` and empty texts ask for nothing.
+    pub fn set_tres(
+        &mut self,
+        per_job: Option<String>,
+        per_node: Option<String>,
+        per_socket: Option<String>,
+        per_task: Option<String>,
+    ) {
+        let given = |t: Option<String>| t.filter(|t| !t.is_empty());
+        self.tres_per_job = given(per_job);
+        self.tres_per_node = given(per_node);
+        self.tres_per_socket = given(per_socket);
+        self.tres_per_task = given(per_task);
+    }
 }
 
 /// Nodes the job needs on hardware of this shape (CPUs, memory in MiB and GPUs of one node).
@@ -88,29 +92,40 @@ pub fn nodes_for(job: &Geometry, cpus: u32, memory_mib: u64, gpus: u32) -> Resul
     if let Some(mem) = job.mem_per_node {
         has("MiB of memory on each node".into(), mem, memory_mib)?;
     }
-    let wanted = job.tres_per_node.as_deref().map_or(0, gpus_per_node);
-    has("GPUs on each node".into(), u64::from(wanted), u64::from(gpus))?;
-    let mut tasks_fit = cpus / per_task;
+    let wish = Gpus::of(job);
+    let room = wish.room(gpus)?;
+    let (mut tasks_fit, mut cpus_fit) = (cpus / per_task, cpus.max(1));
     if let Some(mem) = job.mem_per_cpu.filter(|m| *m > 0) {
-        let by_memory = memory_mib / mem.saturating_mul(u64::from(per_task)).max(1);
-        has("MiB of memory for one task".into(), mem.saturating_mul(u64::from(per_task)), memory_mib)?;
-        tasks_fit = tasks_fit.min(u32::try_from(by_memory).unwrap_or(u32::MAX));
+        let each = mem.saturating_mul(u64::from(per_task));
+        has("MiB of memory for one task".into(), each, memory_mib)?;
+        let most = |of: u64| u32::try_from(memory_mib / of.max(1)).unwrap_or(u32::MAX);
+        tasks_fit = tasks_fit.min(most(each));
+        cpus_fit = cpus_fit.min(most(mem)).max(1);
+    }
+    if let Some(by_gpus) = room.checked_div(wish.task) {
+        tasks_fit = tasks_fit.min(by_gpus);
     }
     if let Some(n) = job.ntasks_per_node {
         if n > tasks_fit {
+            let of = if wish.task > 0 { format!(", {} GPUs", wish.task) } else { String::new() };
+            let has = if wish.task > 0 { format!(", {room} GPUs") } else { String::new() };
             return Err(format!(
-                "{n} tasks of {per_task} CPUs do not fit a node of {cpus} CPUs and {memory_mib} MiB"
+                "{n} tasks of {per_task} CPUs{of} do not fit a node of {cpus} CPUs{has} and {memory_mib} MiB"
             ));
         }
         tasks_fit = n;
     }
     let least = job.min_nodes.unwrap_or(1).max(1);
-    let tasks = job.ntasks.unwrap_or(0).max(1);
+    let tasks = job.ntasks.or_else(|| wish.tasks()).unwrap_or(0).max(1);
     let by_tasks = tasks.div_ceil(tasks_fit.max(1));
-    let by_cpus = job.min_cpus.unwrap_or(0).div_ceil(cpus.max(1));
-    let need = by_tasks.max(by_cpus);
+    let by_cpus = job.min_cpus.unwrap_or(0).div_ceil(cpus_fit);
+    let by_gpus = wish.job.div_ceil(room.max(1));
+    let need = by_tasks.max(by_cpus).max(by_gpus);
     match job.max_nodes.filter(|m| *m > 0 && need > *m) {
-        Some(most) => Err(format!("it needs {need} nodes of {cpus} CPUs, but asks for at most {most}")),
+        Some(most) => {
+            let with = if wish.any() { format!(" and {gpus} GPUs") } else { String::new() };
+            Err(format!("it needs {need} nodes of {cpus} CPUs{with}, but asks for at most {most}"))
+        }
         None => Ok(need.max(least)),
     }
 }
@@ -129,25 +144,6 @@ mod tests {
     }
 
     #[test]
-    fn gpus_in_every_spelling() {
-        for (text, gpus) in [
-            ("gres:gpu:8", 8),
-            ("gres/gpu:8", 8),
-            ("gpu", 1),
-            ("gpu:h100", 1),
-            ("gres:gpu:h100:8", 8),
-            ("gres/gpu=4", 4),
-            ("gres:gpu:a100:2,gres:gpu:h100:4", 6),
-            ("gres:gpumem:80", 0),
-            ("gres:efa:1", 0),
-            ("gpu:99999999999", u32::MAX),
-            ("", 0),
-        ] {
-            assert_eq!(gpus_per_node(text), gpus, "{text}");
-        }
-    }
-
-    #[test]
     fn tasks_per_node_memory_and_cpus_count() {
         let job = Geometry { ntasks: Some(12), ntasks_per_node: Some(4), ..Geometry::default() };
         assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(3));
@@ -155,6 +151,8 @@ mod tests {
         assert_eq!(nodes_for(&job, 96, 2_500, 0), Ok(4));
         let job = Geometry { min_cpus: Some(200), ..Geometry::default() };
         assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(3));
+        let job = Geometry { min_cpus: Some(200), mem_per_cpu: Some(100), ..Geometry::default() };
+        assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(20), "ten CPUs a node, for want of memory");
         let job = Geometry { min_nodes: Some(4), ntasks: Some(8), ..Geometry::default() };
         assert_eq!(nodes_for(&job, 96, 1_000, 0), Ok(4), "the job's own node count counts");
         let job = Geometry { ntasks_per_node: Some(97), ..Geometry::default() };
@@ -171,7 +169,11 @@ mod tests {
         let job = Geometry { cpus_per_task: Some(200), ..Geometry::default() };
         assert!(nodes_for(&job, 192, 1, 0).expect_err("too big").contains("200 CPUs"));
         let job = Geometry { tres_per_node: Some("gres:gpu:h100:8".into()), ..Geometry::default() };
-        assert!(nodes_for(&job, 192, 1, 0).expect_err("no GPUs").contains("8 GPUs"));
+        assert!(
+            nodes_for(&job, 192, 1, 0)
+                .expect_err("no GPUs")
+                .contains("(--gpus-per-node=8), this type has none")
+        );
         let job = Geometry { ntasks: Some(500), max_nodes: Some(2), ..Geometry::default() };
         assert!(nodes_for(&job, 192, 1, 0).expect_err("too few").contains("at most 2"));
     }

@@ -166,7 +166,7 @@ fn ranges(text: &str, column: usize) -> Result<Vec<Range>, HostlistError> {
             fine.then(|| s.parse().ok())?
         };
         let (Some(from), Some(to)) = (number(first), number(last)) else {
-            let part: String = part.chars().take(40).collect();
+            let part = crate::clean(part, 40);
             return wrong(at, format!("`{part}` is not a number or a range such as 001-010"));
         };
         if to < from {

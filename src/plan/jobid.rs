@@ -28,11 +28,7 @@ fn number(text: &str) -> Option<u32> {
 
 /// At most 60 characters of what somebody wrote.
 fn short(text: &str) -> String {
-    let mut out: String = text.chars().take(60).collect();
-    if out.len() < text.len() {
-        out.push('…');
-    }
-    out
+    crate::clean(text, 60)
 }
 
 /// Array tasks of `0-9:2,15%3`, in order and each once, and the limit after `%` (0 means none, as in Slurm).

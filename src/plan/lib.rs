@@ -7,6 +7,7 @@
 pub mod annotations;
 pub mod duration;
 pub mod geometry;
+pub mod gpus;
 pub mod hostlist;
 pub mod jobid;
 pub mod money;
@@ -17,6 +18,7 @@ pub mod request;
 pub use annotations::Annotations;
 pub use duration::Seconds;
 pub use geometry::Geometry;
+pub use gpus::Gpus;
 pub use jobid::JobSpec;
 pub use money::MicroUsd;
 pub use options::Options;
@@ -97,8 +99,52 @@ impl Market {
     }
 }
 
+/// At most so many characters of a foreign text, in one line and without anything that could move a cursor, forge a line of
+/// a log or turn the direction of writing: such characters are shown by their number.
+#[must_use]
+pub fn clean(text: &str, most: usize) -> String {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let mut out = String::with_capacity(text.len().min(most));
+    for (i, c) in text.chars().enumerate() {
+        if i >= most {
+            out.push('…');
+            break;
+        }
+        match odd(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// Whether two words are alike but for one letter: for "did you mean".
 #[must_use]
 pub fn near(a: &str, b: &str) -> bool {
     plan::read::near(a, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+    use proptest::prelude::*;
+
+    #[test]
+    fn foreign_words_stay_on_their_line() {
+        assert_eq!(clean("a\nb\r\t\u{1b}[31m\u{202e}ä\"", 99), "a\\nb\\r\\t\\u{1b}[31m\\u{202e}ä\"");
+        assert_eq!(clean("äöü", 2), "äö…");
+        assert_eq!(clean("äö", 2), "äö");
+    }
+
+    proptest! {
+        #[test]
+        fn bounded_and_printable(text in any::<String>(), most in 0usize..50) {
+            let out = clean(&text, most);
+            prop_assert!(!out.chars().any(char::is_control));
+            prop_assert!(out.chars().count() <= most * 10 + 1);
+        }
+    }
 }

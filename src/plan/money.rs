@@ -22,7 +22,7 @@ impl MicroUsd {
     /// What is allowed instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
-            let shown: String = text.chars().take(40).collect();
+            let shown = crate::clean(text, 40);
             format!(
                 "`{shown}` is not an amount in USD: write digits, at most six after the point, such as 12.50"
             )
@@ -41,7 +41,8 @@ impl MicroUsd {
         Ok(Self(all))
     }
 
-    /// From a JSON or TOML number, rounded to the nearest micro-dollar.
+    /// From a JSON or TOML number, rounded to the nearest micro-dollar; what is more than nothing stays more than nothing,
+    /// because nothing often means "no limit".
     ///
     /// # Errors
     /// Negative, not finite, or beyond any real amount.
@@ -51,7 +52,7 @@ impl MicroUsd {
         }
         // In range and not negative: checked above.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Ok(Self((usd * 1e6).round() as u64))
+        Ok(Self(((usd * 1e6).round() as u64).max(u64::from(usd > 0.0))))
     }
 
     /// What `self` an hour comes to in so many seconds, rounded up.

@@ -59,7 +59,7 @@ pub fn is_type_name(text: &str) -> bool {
 
 /// At most 40 characters of what somebody wrote.
 fn short(text: &str) -> String {
-    text.chars().take(40).collect()
+    crate::clean(text, 40)
 }
 
 fn market(text: &str) -> Result<Market, String> {
@@ -168,7 +168,7 @@ impl Options {
         if bytes.len() > MOST {
             return Err(format!("longer than {MOST} bytes"));
         }
-        let wire: Wire = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let wire: Wire = serde_json::from_slice(bytes).map_err(|e| crate::clean(&e.to_string(), 200))?;
         Ok(Self {
             pool: one("pool", wire.pool, |p| pool(&p))?,
             types: one("types", wire.types, |t| types(&t))?,

@@ -20,6 +20,8 @@ pub struct Request {
     pub market_binds: bool,
     /// EFA wanted.
     pub efa: Option<Efa>,
+    /// True when it comes from `--burst-efa`: then it binds, otherwise it is advice.
+    pub efa_binds: bool,
     /// Zones wanted.
     pub zones: Vec<String>,
     /// Placement group type wanted.
@@ -58,6 +60,7 @@ pub fn merge(options: &Options, plan: Option<&Plan>, notes: &Annotations) -> (Re
         market: options.market.or(p.market).or(notes.market),
         market_binds: options.market.is_some(),
         efa: options.efa.or(p.efa).or(notes.efa),
+        efa_binds: options.efa.is_some(),
         zones: p.zones.clone(),
         placement: p.placement.clone().or_else(|| notes.placement.clone()),
         max_cost: smallest(&[options.max_cost, p.max_cost, notes.max_cost]),
@@ -114,6 +117,18 @@ mod tests {
         let (r, _) = merge(&options, Some(&plan), &notes);
         assert_eq!((r.efa, r.max_cost, r.market), (Some(Efa::Off), Some(MicroUsd(5)), Some(Market::Spot)));
         assert_eq!((r.types, r.types_bind), (vec!["a.b".to_owned()], false));
+    }
+
+    #[test]
+    fn only_an_option_binds() {
+        let plan = Plan { efa: Some(Efa::Required), ..Plan::default() };
+        let (advice, _) = merge(&Options::default(), Some(&plan), &Annotations::default());
+        assert_eq!((advice.efa, advice.efa_binds), (Some(Efa::Required), false));
+        let option = Options { efa: Some(Efa::Required), ..Options::default() };
+        assert!(merge(&option, Some(&plan), &Annotations::default()).0.efa_binds);
+        // A document of before the field was there.
+        let old: Request = serde_json::from_str(r#"{"efa":"required"}"#).expect("reads");
+        assert_eq!((old.efa, old.efa_binds), (Some(Efa::Required), false));
     }
 
     #[test]

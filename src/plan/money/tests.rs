@@ -63,3 +63,12 @@ proptest! {
         let _ = (MicroUsd::parse(&text), MicroUsd::from_f64(number));
     }
 }
+
+/// A bound of a ten-millionth of a dollar is a bound; 0 would be read as none.
+#[test]
+fn more_than_nothing_stays_more_than_nothing() {
+    assert_eq!(MicroUsd::from_f64(1e-9), Ok(MicroUsd(1)));
+    assert_eq!(MicroUsd::from_f64(f64::MIN_POSITIVE), Ok(MicroUsd(1)));
+    assert_eq!(MicroUsd::from_f64(0.0), Ok(MicroUsd(0)));
+    assert_eq!(MicroUsd::from_f64(-0.0), Ok(MicroUsd(0)));
+}

@@ -78,6 +78,30 @@ fn forged_forms_are_refused() {
     assert!(Options::from_json(&[b'['; 4_000]).is_err());
 }
 
+/// What a refusal quotes goes into slurmctld's log.
+#[test]
+fn no_option_writes_a_line_of_its_own() {
+    let evil = "x\n[2026-01-01] error: forged\u{1b}[2J";
+    for name in [
+        "burst",
+        "burst-types",
+        "burst-market",
+        "burst-efa",
+        "burst-max-cost",
+        "burst-wait",
+        "burst-else",
+        evil,
+    ] {
+        let e = Options::default().set(name, Some(evil)).expect_err(name);
+        assert!(!e.chars().any(char::is_control), "{name}: {e:?}");
+    }
+    for key in ["pool", "market", "max_cost", "wait", "else", evil] {
+        let json = serde_json::json!({ key: evil }).to_string();
+        let e = Options::from_json(json.as_bytes()).expect_err(key);
+        assert!(!e.chars().any(char::is_control), "{key}: {e:?}");
+    }
+}
+
 #[test]
 fn names_of_types() {
     for good in ["hpc7a.96xlarge", "u-6tb1.56xlarge", "m7i.metal-24xl", "mac2-m2.metal"] {

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
             let at = self.at;
             let key = self.string()?;
             if out.iter().any(|m| m.key == key) {
-                let key: String = key.chars().take(60).flat_map(char::escape_debug).collect();
+                let key = crate::clean(&key, 60);
                 return Err(Stop { at, text: format!("`{key}` stands twice in this object: keep one") });
             }
             if out.len() >= KEYS {

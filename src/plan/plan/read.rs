@@ -39,12 +39,9 @@ impl<'a> Notes<'a> {
     /// A value as its author wrote it, in one short line.
     pub fn shown(&self, node: &Node<'_>) -> String {
         let written = self.text.get(node.at..node.end).unwrap_or("");
-        let mut words = written.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some((cut, _)) = words.char_indices().nth(60) {
-            words.truncate(cut);
-            words.push('…');
-        }
-        words
+        // A value can be as long as the plan: only what may be shown is looked at.
+        let words: Vec<&str> = written.split_ascii_whitespace().take(60).collect();
+        crate::clean(&words.join(" "), 60)
     }
 }
 
@@ -224,9 +221,14 @@ impl<'n, 'a> Object<'n, 'a> {
         let known = self.known.borrow();
         let is_known = |key: &str| known.contains(&key) || silent.contains(&key);
         for member in self.members.iter().filter(|m| !is_known(&m.key)) {
+            // Places are costly to find, and slurmctld waits: not for a warning nobody will see.
+            if self.notes.warnings.borrow().len() >= MOST_WARNINGS {
+                *self.notes.untold.borrow_mut() += 1;
+                continue;
+            }
             let near = known.iter().chain(silent).find(|k| near(k, &member.key));
             let hint = near.map(|k| format!("; did you mean `{k}`?")).unwrap_or_default();
-            let name: String = member.key.chars().take(60).flat_map(char::escape_debug).collect();
+            let name = crate::clean(&member.key, 60);
             let (line, column) = position(self.notes.text, member.at);
             self.notes.warn(
                 &self.path(&name),

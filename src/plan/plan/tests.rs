@@ -109,3 +109,35 @@ proptest! {
         prop_assert_eq!(a.map(|p| p.plan), b.map(|p| p.plan));
     }
 }
+
+#[test]
+fn a_tiny_bound_is_a_bound_and_quoted_words_stay_on_their_line() {
+    let tiny = br#"{"should_burst": true, "cost_constraints": {"max_total_cost": 0.0000001}}"#;
+    assert_eq!(parse(tiny, PLAN_BYTES).expect("reads").plan.max_cost, Some(MicroUsd(1)));
+    let evil = "{\"should_burst\": true, \"x\\u000ay\": 1, \"instance_specification\": {\"purchasing_option\": \"\u{85}\u{202e}\u{7f}\"}}";
+    let shown = format!("{:?}", parse(evil.as_bytes(), PLAN_BYTES).expect_err("no such market").0);
+    assert!(shown.contains("\\\\u{85}") && shown.contains("\\\\u{202e}"), "{shown}");
+    let told = parse(br#"{"should_burst": true, "x\u000ay": 1}"#, PLAN_BYTES).expect("reads").warnings;
+    assert!(told.iter().all(|w| !w.path.contains('\n')), "{told:?}");
+}
+
+/// The worst 64 KiB there are: every object as wide as it may be, every key unknown.
+#[test]
+fn a_plan_of_unknown_keys_costs_little() {
+    let keys = |n: usize| (0..n).map(|i| format!("\"{i:05}\":0")).collect::<Vec<_>>().join(",");
+    let all: Vec<String> = [
+        "instance_specification",
+        "mpi_configuration",
+        "network_configuration",
+        "cost_constraints",
+        "performance_target",
+        "job_metadata",
+    ]
+    .iter()
+    .map(|o| format!("\"{o}\":{{{}}}", keys(256)))
+    .collect();
+    let text = format!("{{\"should_burst\":true,{},{}}}", keys(240), all.join(","));
+    let parsed = parse(text.as_bytes(), PLAN_BYTES).expect("reads");
+    assert_eq!(parsed.warnings.len(), 21, "twenty, and one that counts the rest");
+    assert!(parsed.warnings[20].text.contains("more like these"), "{:?}", parsed.warnings[20]);
+}
