@@ -2,8 +2,8 @@
  * RPCs to slurmctld over Slurm's public API, from threads of ours only.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
-#include <pwd.h>
 #include <signal.h>
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
@@ -34,6 +34,28 @@ static int failed(int rc)
 	if (rc > 0)
 		return rc;
 	return errno ? errno : SLURM_ERROR;
+}
+
+/*
+ * Slurm's name of a reason. The function is in every slurmctld but in no public header, and has changed its name
+ * (slurm-22.05 src/common/slurm_protocol_defs.c job_reason_string, slurm-23.11 job_state_reason_string): looked up, so
+ * that a Slurm without it only costs the name.
+ */
+static const char *reason_name(uint32_t reason)
+{
+	typedef char *(*name_fn)(unsigned int);
+	static name_fn known;
+	static int looked;
+
+	if (!__atomic_load_n(&looked, __ATOMIC_ACQUIRE)) {
+		void *f = dlsym(RTLD_DEFAULT, "slurm_job_state_reason_string");
+
+		if (!f)
+			f = dlsym(RTLD_DEFAULT, "slurm_job_reason_string");
+		__atomic_store_n(&known, (name_fn)f, __ATOMIC_RELEASE);
+		__atomic_store_n(&looked, 1, __ATOMIC_RELEASE);
+	}
+	return known ? known(reason) : NULL;
 }
 
 static void emit_job(const slurm_job_info_t *j, burst_job_fn fn, void *ctx)
@@ -89,7 +111,8 @@ static void emit_job(const slurm_job_info_t *j, burst_job_fn fn, void *ctx)
 	r.name = str(j->name);
 	r.features = str(j->features);
 	r.user_name = str(j->user_name);
-	r.state_reason = str(j->state_desc);
+	r.state_reason = str(j->state_reason == WAIT_NO_REASON ? NULL : reason_name(j->state_reason));
+	r.licences = str(j->licenses);
 	r.tres_per_node = str(j->tres_per_node);
 	fn(ctx, &r);
 }
@@ -195,6 +218,24 @@ int burst_load_partitions(burst_partition_fn fn, void *ctx)
 	return 0;
 }
 
+int burst_load_licences(burst_licence_fn fn, void *ctx)
+{
+	license_info_msg_t *msg = NULL;
+	int rc;
+
+	errno = 0;
+	rc = slurm_load_licenses((time_t)0, &msg, SHOW_ALL);
+	if (rc != SLURM_SUCCESS)
+		return failed(rc);
+	for (uint32_t i = 0; i < msg->num_lic; i++) {
+		burst_licence_record_t r = {str(msg->lic_array[i].name), msg->lic_array[i].available};
+
+		fn(ctx, &r);
+	}
+	slurm_free_license_info_msg(msg);
+	return 0;
+}
+
 /* Full names and short ones both occur in SlurmctldHost. */
 static int same_host(const char *a, const char *b)
 {
@@ -286,8 +327,6 @@ int burst_update_node(const burst_node_update_t *u)
 		m.node_state = NODE_STATE_POWER_UP;
 	else if (u->power_down_force) /* source: slurm-22.05 src/scontrol/update_node.c, POWER_DOWN_FORCE */
 		m.node_state = NODE_STATE_POWER_DOWN | NODE_STATE_POWERED_DOWN;
-	else if (u->resume)
-		m.node_state = NODE_RESUME;
 	errno = 0;
 	return failed(slurm_update_node(&m));
 }
@@ -331,17 +370,6 @@ void burst_log(int level, const char *text)
 		slurm_verbose("burst: %s", text);
 	else
 		slurm_debug("burst: %s", text);
-}
-
-int burst_user_name(uint32_t uid, char *out, size_t out_size)
-{
-	struct passwd pw, *found = NULL;
-	char buf[4096];
-
-	if (getpwuid_r(uid, &pw, buf, sizeof(buf), &found) || !found || strlen(pw.pw_name) >= out_size)
-		return -1;
-	strcpy(out, pw.pw_name);
-	return 0;
 }
 
 void burst_block_signals(void)

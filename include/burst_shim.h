@@ -45,7 +45,7 @@ typedef struct burst_job_record {
 	int64_t submit, eligible, start, end;
 	uint64_t mem_per_node, mem_per_cpu;
 	burst_str_t admin_comment, array_tasks, nodes, req_nodes, dependency, partition, account, qos, name, features;
-	burst_str_t user_name, state_reason, tres_per_node;
+	burst_str_t user_name, state_reason, tres_per_node, licences;
 } burst_job_record_t;
 
 /* base states, as Slurm numbers them */
@@ -76,9 +76,15 @@ typedef struct burst_conf_record {
 	uint8_t this_host_is_primary;
 } burst_conf_record_t;
 
+typedef struct burst_licence_record {
+	burst_str_t name;
+	uint32_t available;
+} burst_licence_record_t;
+
 typedef void (*burst_job_fn)(void *ctx, const burst_job_record_t *record);
 typedef void (*burst_node_fn)(void *ctx, const burst_node_record_t *record);
 typedef void (*burst_partition_fn)(void *ctx, const burst_partition_record_t *record);
+typedef void (*burst_licence_fn)(void *ctx, const burst_licence_record_t *record);
 typedef void (*burst_conf_fn)(void *ctx, const burst_conf_record_t *record);
 
 /* What an update of a job carries; NULL and BURST_UNSET leave a field alone. */
@@ -94,7 +100,7 @@ typedef struct burst_node_update {
 	const char *names;
 	const char *addresses;
 	const char *hostnames;
-	uint8_t power_up, power_down_force, resume;
+	uint8_t power_up, power_down_force;
 } burst_node_update_t;
 
 /* In job_submit/job_modify only. No RPC, no I/O. */
@@ -110,6 +116,7 @@ int burst_load_jobs(int64_t *since, burst_job_fn fn, void *ctx);
 int burst_load_user_jobs(uint32_t uid, burst_job_fn fn, void *ctx);
 int burst_load_nodes(int64_t *since, burst_node_fn fn, void *ctx);
 int burst_load_partitions(burst_partition_fn fn, void *ctx);
+int burst_load_licences(burst_licence_fn fn, void *ctx);
 int burst_load_conf(burst_conf_fn fn, void *ctx);
 int burst_update_job(const burst_job_update_t *update);
 int burst_update_node(const burst_node_update_t *update);
@@ -130,8 +137,6 @@ int burst_munge_decode(const char *socket, const char *credential, char *out, si
 const char *burst_munge_strerror(int error);
 
 uint32_t burst_slurm_version(void);
-/* A user's name into out; 0 when found. Not in job_submit: it may ask the network. */
-int burst_user_name(uint32_t uid, char *out, size_t out_size);
 /* Blocks every signal in the calling thread. */
 void burst_block_signals(void);
 

@@ -2,7 +2,7 @@
 
 use crate::{
     controller::Loud,
-    core::{Answer, Question},
+    core::{Answer, Event, Question},
     effects::Hands,
     shared::Msg,
     start::now_ms,
@@ -43,6 +43,7 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
         if !hands.controller.active() {
             continue;
         }
+        let at_ms = now_ms();
         let cloud = match hands.cloud.owned(&hands.cluster).await {
             Ok(c) => c,
             Err(e) => {
@@ -50,6 +51,10 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
                 continue;
             }
         };
+        let ids = cloud.iter().filter(|i| !i.state.is_gone()).map(|i| i.id.clone()).collect();
+        if sender.send(Msg::Internal(Box::new(Event::Cloud { at_ms, ids }))).await.is_err() {
+            return;
+        }
         let (tx, rx) = oneshot::channel();
         if sender.send(Msg::Ask(Box::new(Question::Living), tx)).await.is_err() {
             return;

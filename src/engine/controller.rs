@@ -1,6 +1,7 @@
 //! What the engine needs of Slurm. Every call may block for the length of an RPC: callers use blocking threads.
 
 use burst_policy::gang::{JobView, NodeView};
+use std::collections::BTreeMap;
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +147,8 @@ pub trait Controller: Send + Sync + 'static {
     fn nodes(&self) -> Result<Changed<NodeRecord>, SlurmError>;
     /// Partitions.
     fn partitions(&self) -> Result<Vec<PartitionRecord>, SlurmError>;
+    /// Licences of the cluster and how many of each are free.
+    fn licences(&self) -> Result<BTreeMap<String, u32>, SlurmError>;
     /// slurm.conf.
     fn conf(&self) -> Result<SlurmConf, SlurmError>;
     /// Updates a job (`12`, `12_3`).
@@ -163,8 +166,6 @@ pub trait Controller: Send + Sync + 'static {
     /// # Errors
     /// munge's own words.
     fn decode(&self, credential: &str) -> Result<Credential, String>;
-    /// A user's name.
-    fn user_name(&self, uid: u32) -> Option<String>;
     /// A line in Slurm's log.
     fn log(&self, loud: Loud, text: &str);
 }

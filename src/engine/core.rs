@@ -5,6 +5,7 @@
 
 mod arrays;
 mod ask;
+mod licences;
 mod poll;
 
 use crate::{
@@ -46,6 +47,8 @@ pub enum Event {
         /// What it found.
         found: Result<Changed<NodeRecord>, SlurmError>,
     },
+    /// A look at the licences.
+    Licences(Result<BTreeMap<String, u32>, SlurmError>),
     /// An effect ended.
     Done {
         /// Gang key.
@@ -54,6 +57,13 @@ pub enum Event {
         effect: Box<Effect>,
         /// How.
         done: Done,
+    },
+    /// All instances of the cluster that EC2 still has, listed from `at_ms` on.
+    Cloud {
+        /// Unix ms.
+        at_ms: u64,
+        /// Ids of those that run or begin to.
+        ids: HashSet<String>,
     },
     /// An effect on an array's record ended.
     ArrayDone {
@@ -94,12 +104,16 @@ pub struct Core {
     pub(crate) lead: HashMap<String, u64>,
     dirty: BTreeSet<String>,
     polls: poll::Polls,
+    pub(crate) licences: licences::Licences,
     jitter: u64,
     nodes_changed: watch::Sender<u64>,
     pub(crate) strangers: HashSet<String>,
     pub(crate) born_ms: u64,
 }
 
+/// An instance that EC2 does not list so long after it was granted is gone (DescribeInstances is eventually
+/// consistent), ms.
+const VISIBLE_MS: u64 = 30_000;
 /// Ended gangs kept in memory for `explain`.
 const KEEP_ENDED: usize = 500;
 
@@ -124,6 +138,7 @@ impl Core {
             lead: HashMap::new(),
             dirty: BTreeSet::new(),
             polls: poll::Polls::default(),
+            licences: licences::Licences::default(),
             jitter: now_ms() | 1,
             nodes_changed: changed,
             strangers: HashSet::new(),
@@ -155,7 +170,7 @@ impl Core {
             self.hands.prepare.claim(group, &key);
         }
         self.dirty.insert(key.clone());
-        self.taken.extend(gang.names.iter().cloned());
+        self.taken.extend(gang.all_names().cloned());
         self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0, missed: false });
     }
 
@@ -237,6 +252,24 @@ impl Core {
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
+            Event::Licences(found) => self.saw_licences(found),
+            Event::Cloud { at_ms, ids } => self.saw_cloud(at_ms, &ids),
+        }
+    }
+
+    /// An instance that EC2 has ended will never register: the boot limit need not be waited for.
+    fn saw_cloud(&mut self, at_ms: u64, ids: &HashSet<String>) {
+        for (key, slot) in &mut self.slots {
+            let old = slot.gang.granted_ms.is_some_and(|t| t + VISIBLE_MS <= at_ms);
+            if !old || !matches!(slot.gang.phase, Phase::Booting { .. }) {
+                continue;
+            }
+            for m in &mut slot.gang.members {
+                if !ids.contains(&m.instance) && m.failed.is_none() {
+                    m.failed = Some("EC2 has ended the instance".to_owned());
+                    self.dirty.insert(key.clone());
+                }
+            }
         }
     }
 
@@ -305,7 +338,7 @@ impl Core {
         if slot.gang.is_living() {
             self.dirty.insert(key.to_owned());
         }
-        self.taken.extend(slot.gang.names.iter().cloned());
+        self.taken.extend(slot.gang.all_names().cloned());
         self.slots.insert(key.to_owned(), slot);
     }
 
@@ -320,7 +353,7 @@ impl Core {
             self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let snapshot = self.hands.shared.snapshot.load_full();
         let before = slot.gang.clone();
-        for name in &before.names {
+        for name in before.all_names() {
             self.taken.remove(name);
         }
         let world = World {
@@ -331,7 +364,7 @@ impl Core {
             jitter: (self.jitter >> 33) % 1000,
         };
         let effect = step(&mut slot.gang, &world, now);
-        self.taken.extend(slot.gang.names.iter().cloned());
+        self.taken.extend(slot.gang.all_names().cloned());
         self.after(&slot.gang, before.phase.label());
         let changed = slot.gang != before;
         let hands = self.hands.clone();
@@ -439,7 +472,11 @@ impl Core {
             .filter(|s| s.busy.is_none() && s.gang.is_living())
             .filter_map(|s| wake(&s.gang));
         let gang = gangs.min().unwrap_or(u64::MAX);
-        gang.min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
+        let licences = match self.wants_licences() && !self.licences.busy {
+            true => self.licences.due(),
+            false => u64::MAX,
+        };
+        gang.min(licences).min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
     }
 
     fn wake_due(&mut self, now: u64) {

@@ -11,7 +11,7 @@ use burst_plan::Market;
 use burst_policy::{
     Rung,
     classify::Class,
-    gang::{Addresses, Effect, Gang, Grant, Outcome, Trouble},
+    gang::{Addresses, Effect, Gang, Grant, Member, Outcome, Trouble},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -59,12 +59,15 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
     if !hands.controller.active() {
         return own("Standby", "this controller is not the active one", Class::Auth).into();
     }
-    if let Effect::Launch { rung } = effect {
-        return launch(hands, gang, rung).await;
+    if let Effect::Launch { rung, comment } = effect {
+        return launch(hands, gang, rung, comment.clone()).await;
     }
     if let Err(e) = save(hands, gang, None).await {
         // Giving back must not wait for a disk: what is lost is only a repetition of the same effect.
-        if !matches!(effect, Effect::Terminate { .. } | Effect::PowerDown | Effect::Comment { .. }) {
+        if !matches!(
+            effect,
+            Effect::Terminate { .. } | Effect::PowerDown | Effect::Retire | Effect::Comment { .. }
+        ) {
             return own("Journal", &e, Class::Auth).into();
         }
     }
@@ -72,14 +75,24 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
         Effect::Launch { .. } => own("Internal", "launch is handled above", Class::Configuration).into(),
         Effect::Addresses => addresses(hands, gang).await.into(),
         Effect::Terminate { sweep } => terminate(hands, gang, *sweep).await.into(),
-        _ => {
-            let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
-            let pinned = pinned_address(hands, &gang);
-            let done =
-                tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
-            done.unwrap_or_else(|e| own("Internal", &e.to_string(), Class::Transient)).into()
+        Effect::Retire => {
+            // The bill first: a name that does not go down costs nothing.
+            let ids: Vec<String> = gang.retired.iter().map(|r| r.instance.clone()).collect();
+            match hands.cloud.terminate(&ids).await {
+                Ok(()) => slurm(hands, gang, effect).await.into(),
+                Err(e) => Outcome::Failed(cloud_trouble(e)).into(),
+            }
         }
+        _ => slurm(hands, gang, effect).await.into(),
     }
+}
+
+/// One of the effects that are calls to slurmctld, on a thread that may block.
+async fn slurm(hands: &Hands, gang: &Gang, effect: &Effect) -> Outcome {
+    let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
+    let pinned = pinned_address(hands, &gang);
+    let done = tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
+    done.unwrap_or_else(|e| own("Internal", &e.to_string(), Class::Transient))
 }
 
 fn own(code: &str, message: &str, class: Class) -> Outcome {
@@ -138,15 +151,20 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
         Effect::Comment { comment } => {
             slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() })
         }
-        Effect::PowerUp if pinned => slurm.power_up(&names(), None, None),
         Effect::PowerUp => {
-            let by_name: BTreeMap<&str, _> = gang.members.iter().map(|m| (m.node.as_str(), m)).collect();
-            let member = |n: &String| by_name.get(n.as_str());
-            let ip = |n| member(n).and_then(|m| m.ip).map(|ip| ip.to_string()).unwrap_or_default();
-            let addresses = gang.names.iter().map(ip).collect::<Vec<_>>().join(",");
-            let host = |n| member(n).and_then(|m| m.host.clone()).unwrap_or_else(|| ip(n));
-            let hosts = gang.names.iter().map(host).collect::<Vec<_>>().join(",");
-            slurm.power_up(&names(), Some(&addresses), Some(&hosts))
+            let down = || gang.members.iter().filter(|m| !m.up);
+            let list = |f: fn(&Member) -> String| down().map(f).collect::<Vec<_>>().join(",");
+            let names = list(|m| m.node.clone());
+            if pinned {
+                slurm.power_up(&names, None, None)
+            } else {
+                let addresses = list(address);
+                let hosts = list(|m| m.host.clone().unwrap_or_else(|| address(m)));
+                slurm.power_up(&names, Some(&addresses), Some(&hosts))
+            }
+        }
+        Effect::Retire => {
+            slurm.power_down(&gang.retired.iter().map(|r| r.node.clone()).collect::<Vec<_>>().join(","))
         }
         Effect::Release { comment } => slurm
             .update_job(
@@ -167,7 +185,7 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
                     tracing::debug!(job, error = %e, "priority not raised");
                 }
             }),
-        Effect::PowerDown => slurm.power_down(&names()),
+        Effect::PowerDown => slurm.power_down(&gang.all_names().cloned().collect::<Vec<_>>().join(",")),
         Effect::Cancel { comment } => {
             let told =
                 slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() });
@@ -193,6 +211,10 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
     }
 }
 
+fn address(m: &Member) -> String {
+    m.ip.map(|ip| ip.to_string()).unwrap_or_default()
+}
+
 fn slurm_trouble(e: &SlurmError) -> Trouble {
     Trouble {
         code: format!("Slurm{}", e.code),
@@ -213,7 +235,7 @@ fn cloud_trouble(e: CloudError) -> Trouble {
     }
 }
 
-async fn launch(hands: &Hands, gang: &Gang, rung: &Rung) -> Done {
+async fn launch(hands: &Hands, gang: &Gang, rung: &Rung, comment: Option<String>) -> Done {
     let token = gang.token(&hands.cluster);
     let stored = match hands.journal.request(token.clone()).await {
         Ok(s) => s,
@@ -240,6 +262,17 @@ async fn launch(hands: &Hands, gang: &Gang, rung: &Rung) -> Done {
         return own("Standby", "this controller is not the active one", Class::Auth).into();
     }
     let group = request.group.clone();
+    // The job's owner reads what is being launched while EC2 thinks, and the launch does not wait for it. The next
+    // comment does: this one must not overwrite it.
+    let told = comment.map(|c| {
+        let (controller, job) = (hands.controller.clone(), gang.job_text());
+        tokio::task::spawn_blocking(move || {
+            let update = JobUpdate { comment: Some(c), ..JobUpdate::default() };
+            if let Err(e) = controller.update_job(&job, &update) {
+                tracing::debug!(job, error = %e, "admin_comment not written during the launch");
+            }
+        })
+    });
     let answer = hands.cloud.create_fleet(&request).await;
     let outcome = match answer {
         Ok(a) => {
@@ -251,6 +284,11 @@ async fn launch(hands: &Hands, gang: &Gang, rung: &Rung) -> Done {
         }
         Err(e) => Outcome::Failed(cloud_trouble(e)),
     };
+    if let Some(told) = told
+        && let Err(e) = told.await
+    {
+        tracing::error!(error = %e, "a comment's thread ended badly");
+    }
     Done { outcome, group }
 }
 
@@ -308,6 +346,7 @@ fn tags(hands: &Hands, gang: &Gang) -> BTreeMap<String, String> {
     tags.insert("slurm-burst:gang".into(), gang.key());
     tags.insert("slurm-burst:job".into(), job.clone());
     tags.insert("slurm-burst:attempt".into(), gang.attempt.to_string());
+    tags.insert("slurm-burst:intent".into(), gang.intent.to_string());
     tags.insert("slurm-burst:user".into(), gang.user.clone());
     tags.insert("slurm-burst:account".into(), account.to_owned());
     tags.insert("Name".into(), format!("burst-{}-{job}", hands.name));
@@ -330,7 +369,7 @@ async fn addresses(hands: &Hands, gang: &Gang) -> Outcome {
 }
 
 async fn terminate(hands: &Hands, gang: &Gang, sweep: bool) -> Outcome {
-    let mut ids: Vec<String> = gang.members.iter().map(|m| m.instance.clone()).collect();
+    let mut ids: Vec<String> = gang.all_instances().cloned().collect();
     if sweep {
         let key = gang.key();
         match hands.cloud.owned(&hands.cluster).await {

@@ -22,7 +22,7 @@ pub struct PartitionFacts {
 }
 
 /// Everything job_submit decides with.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The configuration, or what is wrong with it.
     pub config: Option<Config>,

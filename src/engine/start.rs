@@ -163,15 +163,11 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
         }
     }
     shared.snapshot.store(Arc::new(Snapshot {
-        config: old.config.clone(),
-        config_error: old.config_error.clone(),
-        broken_partitions: old.broken_partitions.clone(),
-        prices: old.prices.clone(),
-        types: old.types.clone(),
         kill_margin: Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60),
         partitions: Some(facts),
         default_partition,
         refused_pools: refused,
+        ..(*old).clone()
     }));
 }
 
@@ -372,16 +368,6 @@ async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
         types.0.insert(fact.name.clone(), fact);
     }
     let now = hands.shared.snapshot.load_full();
-    hands.shared.snapshot.store(Arc::new(Snapshot {
-        config: now.config.clone(),
-        config_error: now.config_error.clone(),
-        broken_partitions: now.broken_partitions.clone(),
-        prices: now.prices.clone(),
-        types,
-        kill_margin: now.kill_margin,
-        partitions: now.partitions.clone(),
-        default_partition: now.default_partition.clone(),
-        refused_pools: now.refused_pools.clone(),
-    }));
+    hands.shared.snapshot.store(Arc::new(Snapshot { types, ..(*now).clone() }));
     Ok(())
 }

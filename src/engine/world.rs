@@ -5,7 +5,7 @@ use burst_policy::{
     Rung,
     admit::{Site, Verdict, admit},
     config::Pool,
-    gang::{Gang, House, NodeView, Seen},
+    gang::{Gang, House, JobView, NodeView, Seen},
 };
 
 pub(crate) struct World<'a> {
@@ -67,6 +67,10 @@ impl House for World<'_> {
 
     fn dry_until(&self, rung: &Rung) -> Option<u64> {
         self.core.dry.get(&crate::core::place(rung)).copied()
+    }
+
+    fn shortage(&self, job: &JobView) -> Option<String> {
+        self.core.shortage(job)
     }
 
     fn lead_s(&self, pool: &str) -> u64 {

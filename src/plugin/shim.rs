@@ -16,7 +16,7 @@ mod raw {
 
 pub use raw::{
     BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_job_record_t, burst_job_view_t,
-    burst_node_record_t, burst_partition_record_t, burst_str_t,
+    burst_licence_record_t, burst_node_record_t, burst_partition_record_t, burst_str_t,
 };
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
@@ -157,6 +157,12 @@ pub fn load_partitions<F: FnMut(&burst_partition_record_t)>(mut f: F) -> c_int {
     unsafe { raw::burst_load_partitions(Some(each::<burst_partition_record_t, F>), (&raw mut f).cast()) }
 }
 
+/// Licences.
+pub fn load_licences<F: FnMut(&burst_licence_record_t)>(mut f: F) -> c_int {
+    // SAFETY: as in `load_jobs`.
+    unsafe { raw::burst_load_licences(Some(each::<burst_licence_record_t, F>), (&raw mut f).cast()) }
+}
+
 /// slurm.conf.
 pub fn load_conf<F: FnMut(&burst_conf_record_t)>(mut f: F) -> c_int {
     // SAFETY: as in `load_jobs`.
@@ -198,7 +204,6 @@ pub fn update_node(names: &str, addresses: Option<&str>, hosts: Option<&str>, up
         hostnames: pointer(hosts.as_ref()),
         power_up: u8::from(up),
         power_down_force: u8::from(!up),
-        resume: 0,
     };
     // SAFETY: as in `update_job`.
     unsafe { raw::burst_update_node(&raw const raw) }
@@ -259,15 +264,6 @@ pub fn munge_decode(socket: Option<&CStr>, credential: &str) -> Result<(u32, u32
     // SAFETY: munge_strerror answers a constant.
     let why = unsafe { CStr::from_ptr(raw::burst_munge_strerror(rc)) };
     Err(why.to_string_lossy().into_owned())
-}
-
-/// A user's name; may ask the network, never from job_submit.
-pub fn user_name(uid: u32) -> Option<String> {
-    let mut out = [0u8; 256];
-    // SAFETY: `out` has as many bytes as are said.
-    let rc = unsafe { raw::burst_user_name(uid, out.as_mut_ptr().cast(), out.len()) };
-    let name = CStr::from_bytes_until_nul(&out).ok()?;
-    (rc == 0).then(|| name.to_string_lossy().into_owned())
 }
 
 /// Blocks every signal in this thread: they belong to slurmctld.

@@ -10,6 +10,7 @@ use burst_engine::controller::{
 };
 use burst_policy::gang::{JobView, NodeView};
 use std::{
+    collections::BTreeMap,
     ffi::{CString, c_int},
     sync::{Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
@@ -89,6 +90,8 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
             partition: shim::text(&r.partition),
             minutes: minutes(r.time_limit),
             nodes: shim::text(&r.nodes),
+            reason: shim::text(&r.state_reason),
+            licences: shim::text(&r.licences),
         },
         uid: r.user_id,
         user: shim::text(&r.user_name),
@@ -190,6 +193,14 @@ impl Controller for Slurm {
         Ok(out)
     }
 
+    fn licences(&self) -> Result<BTreeMap<String, u32>, SlurmError> {
+        let mut out = BTreeMap::new();
+        checked(shim::load_licences(|r| {
+            out.insert(shim::text(&r.name), r.available);
+        }))?;
+        Ok(out)
+    }
+
     fn conf(&self) -> Result<SlurmConf, SlurmError> {
         let mut out = SlurmConf::default();
         let mut primary = false;
@@ -257,10 +268,6 @@ impl Controller for Slurm {
         let socket = lock(&self.munge_socket).clone();
         let (uid, gid, payload) = shim::munge_decode(socket.as_deref(), credential)?;
         Ok(Credential { uid, gid, payload })
-    }
-
-    fn user_name(&self, uid: u32) -> Option<String> {
-        shim::user_name(uid)
     }
 
     fn log(&self, loud: Loud, text: &str) {

@@ -37,8 +37,9 @@ const MESSAGE_MOST: usize = 4_000;
 /// What job_submit answers after a panic: a job that could be ours would be scheduled onto nodes that do not exist.
 pub fn after_panic(job: Job, message: Message) -> c_int {
     let Some(v) = job.view() else { return PASS };
-    let named =
-        view::spank_value(&v, "BURST_OPTS").is_some() || view::spank_value(&v, "BURST_PLAN").is_some();
+    let named = view::spank_value(&v, "BURST_OPTS").is_some()
+        || view::spank_value(&v, "BURST_PLAN").is_some()
+        || view::has_burst_option(&v);
     let ours = startup::handle().is_some_and(|h| {
         let s = h.shared.snapshot.load();
         is_pool_partition(&s, &shim::text(&v.partition))
@@ -66,8 +67,13 @@ pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
     let plan = view::spank_value(&v, "BURST_PLAN");
     let snapshot = handle.shared.snapshot.load();
     let partition = std::str::from_utf8(shim::bytes(&v.partition)).unwrap_or("");
-    if options.is_none() && plan.is_none() && !is_pool_partition(&snapshot, partition) {
+    let lost = lost(&v, options, plan);
+    if options.is_none() && plan.is_none() && lost.is_none() && !is_pool_partition(&snapshot, partition) {
         return PASS;
+    }
+    if let Some(why) = lost {
+        message.set(&shorten(&format!("slurm-burst: {why}")));
+        return REFUSE;
     }
     if handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return after_panic(job, message);
@@ -87,6 +93,21 @@ pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
             REFUSE
         }
     }
+}
+
+/// An option that was given while what it said did not arrive: SPANK's `optional` lets sbatch go on after a
+/// failure (slurm-22.05 src/common/plugstack.c `_do_call_stack`), and a job must not run as if nothing had been asked.
+fn lost(v: &shim::burst_job_view_t, options: Option<&[u8]>, plan: Option<&[u8]>) -> Option<String> {
+    let what = if plan.is_none() && view::spank_value(v, view::PLAN_OPTION).is_some() {
+        "--burst-plan was given, but the plan"
+    } else if options.is_none() && plan.is_none() && view::has_burst_option(v) {
+        "a burst option was given, but what it said"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{what} did not arrive with the job; submit it again with the option typed to sbatch itself"
+    ))
 }
 
 struct Held {

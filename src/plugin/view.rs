@@ -26,7 +26,10 @@ pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
         min_cpus: positive(v.min_cpus),
         mem_per_node: (v.mem_per_node < NO_MEMORY && v.mem_per_node > 0).then_some(v.mem_per_node),
         mem_per_cpu: (v.mem_per_cpu < NO_MEMORY && v.mem_per_cpu > 0).then_some(v.mem_per_cpu),
+        tres_per_job: given(shim::text(&v.tres_per_job)),
         tres_per_node: given(shim::text(&v.tres_per_node)),
+        tres_per_socket: given(shim::text(&v.tres_per_socket)),
+        tres_per_task: given(shim::text(&v.tres_per_task)),
         time_limit: number(v.time_limit).map(|m| Seconds(u64::from(m) * 60)),
         unlimited: v.time_limit == BURST_INFINITE,
         exclusive: v.shared == 0,
@@ -48,6 +51,16 @@ pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
 pub fn spank_value(v: &burst_job_view_t, name: &str) -> Option<&'static [u8]> {
     shim::environment(v.spank_env, v.spank_env_size)
         .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Slurm's own copy of `--burst-plan` in the job-control environment
+/// (slurm-22.05 src/common/plugstack.c `_opt_env_name`).
+pub const PLAN_OPTION: &str = "_SLURM_SPANK_OPTION_burst_burst_plan";
+
+/// Whether any burst option was given, whatever became of it.
+pub fn has_burst_option(v: &burst_job_view_t) -> bool {
+    shim::environment(v.spank_env, v.spank_env_size)
+        .any(|entry| entry.starts_with(b"_SLURM_SPANK_OPTION_burst_burst"))
 }
 
 /// What script, comment, environment and constraints say, by their precedence.

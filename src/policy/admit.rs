@@ -7,6 +7,7 @@ use crate::{
 use burst_plan::{Else, Geometry, Market, MicroUsd, Request, Seconds};
 use serde::{Deserialize, Serialize};
 
+mod bill;
 mod ladder;
 #[cfg(test)]
 mod tests;
@@ -91,11 +92,13 @@ pub fn pool_for<'a>(
     has_burst_option: bool,
     partition: &str,
 ) -> Result<Option<&'a Pool>, Refusal> {
+    // Slurm takes any bytes as a partition's name, and what is refused is logged.
+    let shown = burst_plan::clean(partition, 100);
     let parts: Vec<&str> = partition.split(',').filter(|p| !p.is_empty()).collect();
     let by_partition = parts.iter().find_map(|p| config.pool_of_partition(p));
     if parts.len() > 1 && (by_partition.is_some() || has_burst_option) {
         let text = format!(
-            "partition lists that name a burst pool are not supported yet (you asked for {partition}); name one partition"
+            "partition lists that name a burst pool are not supported yet (you asked for {shown}); name one partition"
         );
         return Err(Refusal(text));
     }
@@ -106,11 +109,12 @@ pub fn pool_for<'a>(
     let names = || config.pools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     if let Some(name) = &request.pool {
         let Some(pool) = config.pools.get(name) else {
+            let name = burst_plan::clean(name, 64);
             return Err(Refusal(format!("there is no pool `{name}`; pools here are {}", names())));
         };
         return match by_partition {
             Some(other) if other.name != pool.name => Err(Refusal(format!(
-                "--burst={name} and partition {partition} contradict each other: that partition is pool {}'s; leave one out",
+                "--burst={name} and partition {shown} contradict each other: that partition is pool {}'s; leave one out",
                 other.name
             ))),
             _ => Ok(Some(pool)),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 mod across;
+mod block;
 mod check;
 mod read;
 #[cfg(test)]

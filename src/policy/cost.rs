@@ -2,22 +2,21 @@
 
 use crate::{
     config::Pool,
-    limits::{BILLED_LEAST_S, MONTH_HOURS, PAID_ATTEMPTS},
+    limits::{BILLED_LEAST_S, MONTH_HOURS, PAID_ATTEMPTS, ROOT_GIB_ASSUMED},
 };
 use burst_plan::{MicroUsd, Seconds};
 
-/// What one node costs an hour: the instance, and its root volume where size and price are known.
+/// What one node costs an hour: the instance, and its root volume where a price is known. A pool that leaves the size to
+/// its image is counted with [`ROOT_GIB_ASSUMED`].
 #[must_use]
 pub fn node_hourly(instance: MicroUsd, root_gib: Option<u32>, gib_month: Option<MicroUsd>) -> MicroUsd {
-    let volume = match (root_gib, gib_month) {
-        (Some(gib), Some(price)) => MicroUsd(price.times(u64::from(gib)).0.div_ceil(MONTH_HOURS)),
-        _ => MicroUsd(0),
-    };
+    let gib = u64::from(root_gib.unwrap_or(ROOT_GIB_ASSUMED));
+    let volume = gib_month.map_or(MicroUsd(0), |price| MicroUsd(price.times(gib).0.div_ceil(MONTH_HOURS)));
     instance.plus(volume)
 }
 
-/// The most a gang can cost: price × nodes × (time limit + boot limit + epilog limit + `kill_margin`, at least a minute)
-/// × paid attempts.
+/// The most a gang can cost: price × nodes × (time limit + boot, start and epilog limit + `kill_margin`, at least a minute)
+/// × paid attempts. What Slurm needs to power names down after that costs nothing: the instances have ended before.
 #[must_use]
 pub fn worst(
     hourly: MicroUsd,
@@ -41,6 +40,9 @@ pub fn worst(
 pub fn actual(hourly: MicroUsd, seconds: u64) -> MicroUsd {
     hourly.hourly_for(seconds.max(BILLED_LEAST_S))
 }
+
+#[cfg(test)]
+mod paths;
 
 #[cfg(test)]
 mod tests {
@@ -85,5 +87,12 @@ mod tests {
     fn volumes_count() {
         let with = node_hourly(MicroUsd(7_200_000), Some(730), Some(MicroUsd(80_000)));
         assert_eq!(with, MicroUsd(7_280_000));
+        assert_eq!(node_hourly(MicroUsd(1), Some(730), None), MicroUsd(1));
+        let assumed = node_hourly(MicroUsd(0), None, Some(MicroUsd(730_000)));
+        assert_eq!(
+            assumed,
+            MicroUsd(1_000 * u64::from(ROOT_GIB_ASSUMED)),
+            "the image's own size is not known"
+        );
     }
 }

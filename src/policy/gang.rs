@@ -4,6 +4,7 @@
 //! hands the outcome to [`done`](done::done). Neither does I/O. A gang has one effect under way at a time, and its
 //! document is on disk before an effect leaves.
 
+mod boot;
 pub mod done;
 pub mod says;
 pub mod step;
@@ -49,6 +50,28 @@ pub struct Member {
     pub started: bool,
     /// It has said that it cannot serve.
     pub failed: Option<String>,
+    /// POWER_UP was answered for its name.
+    #[serde(default)]
+    pub up: bool,
+}
+
+impl Member {
+    /// An instance that has done nothing yet.
+    #[must_use]
+    pub fn new(instance: String, node: String) -> Self {
+        Self { instance, node, ip: None, host: None, asked: false, started: false, failed: None, up: false }
+    }
+}
+
+/// An instance that was replaced while its gang booted, and the name it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// `i-…`.
+    pub instance: String,
+    /// Slurm node name; free again with the gang.
+    pub node: String,
+    /// Ended in EC2 and powered down in Slurm.
+    pub ended: bool,
 }
 
 /// Why a gang is not being launched now.
@@ -60,6 +83,8 @@ pub enum Why {
     Begin(u64),
     /// The owner holds the job.
     UserHold,
+    /// Slurm would not start it now: licences, or a limit of an association or QOS.
+    Limits(String),
     /// No rung had capacity.
     Capacity,
     /// No free node names.
@@ -77,6 +102,11 @@ pub enum Then {
     Again {
         /// Index into the ladder.
         rung: usize,
+    },
+    /// Another try when what Slurm said has gone.
+    Later {
+        /// Slurm's reason.
+        why: String,
     },
     /// The job stays held until an operator acts.
     Failed(String),
@@ -135,6 +165,9 @@ pub enum Phase {
     Booting {
         /// Unix ms.
         deadline_ms: u64,
+        /// When POWER_UP was asked, Unix ms.
+        #[serde(default)]
+        asked_ms: u64,
     },
     /// Every node is idle; the release is on its way.
     Ready {
@@ -236,6 +269,12 @@ pub struct Gang {
     pub names: Vec<String>,
     /// Instances, in the order of their names.
     pub members: Vec<Member>,
+    /// Replaced while booting.
+    #[serde(default)]
+    pub retired: Vec<Retired>,
+    /// When the (last) grant came, Unix ms: boot_limit counts from here.
+    #[serde(default)]
+    pub granted_ms: Option<u64>,
     /// POWER_UP was (perhaps) asked for the names.
     pub powered: bool,
     /// A CreateFleet of ours has no known answer.
@@ -287,6 +326,12 @@ pub struct JobView {
     pub minutes: Option<u64>,
     /// Allocated nodes as a hostlist.
     pub nodes: String,
+    /// Why Slurm does not start it (`AssocGrpCpuLimit`), empty for no reason.
+    #[serde(default)]
+    pub reason: String,
+    /// Licences it needs (`matlab:2,ansys:1`).
+    #[serde(default)]
+    pub licences: String,
 }
 
 /// What is known of the job now.
@@ -360,6 +405,8 @@ pub trait House {
     fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>>;
     /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
     fn dry_until(&self, rung: &Rung) -> Option<u64>;
+    /// What Slurm lacks to start the job at all (licences), in words.
+    fn shortage(&self, job: &JobView) -> Option<String>;
     /// Measured provisioning time of the pool, seconds.
     fn lead_s(&self, pool: &str) -> u64;
     /// A number in 0..1000 for jitter, from the caller's generator.
@@ -383,10 +430,14 @@ pub enum Effect {
     Launch {
         /// The rung.
         rung: Rung,
+        /// admin_comment to be written meanwhile, where it has changed.
+        comment: Option<String>,
     },
+    /// TerminateInstances and POWER_DOWN_FORCE of what was replaced.
+    Retire,
     /// DescribeInstances of the members.
     Addresses,
-    /// slurm_update_node POWER_UP with addresses, all names in one call.
+    /// slurm_update_node POWER_UP with addresses, all names that are not up yet in one call.
     PowerUp,
     /// req_nodes, node count, release; then top priority.
     Release {
@@ -478,6 +529,8 @@ impl Gang {
             worst: None,
             names: Vec::new(),
             members: Vec::new(),
+            retired: Vec::new(),
+            granted_ms: None,
             powered: false,
             unsure: false,
             fleet: None,
@@ -517,6 +570,16 @@ impl Gang {
     #[must_use]
     pub fn job_text(&self) -> String {
         self.job.as_ref().map_or_else(|| self.id.clone(), |j| j.text.clone())
+    }
+
+    /// Every name it holds: those of its nodes and those of nodes it had to replace.
+    pub fn all_names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().chain(self.retired.iter().map(|r| &r.node))
+    }
+
+    /// Every instance it may still have.
+    pub fn all_instances(&self) -> impl Iterator<Item = &String> {
+        self.members.iter().map(|m| &m.instance).chain(self.retired.iter().map(|r| &r.instance))
     }
 
     /// Neither over nor waiting to be found.

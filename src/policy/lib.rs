@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod budget;
 pub mod classify;
 pub mod config;
 pub mod cost;
 pub mod gang;
 pub mod limits;
+pub mod memory;
 pub mod prices;
 pub mod types;
 

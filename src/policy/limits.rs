@@ -8,5 +8,7 @@ pub const BILLED_LEAST_S: u64 = 60;
 pub const FLEET_MOST: u32 = 1_000;
 /// Hours of a month, as EBS prices are given.
 pub const MONTH_HOURS: u64 = 730;
+/// GiB a root volume is counted with where a pool leaves its size to the image: more than images usually have.
+pub const ROOT_GIB_ASSUMED: u32 = 128;
 /// A job that uses less than this share of its gang's CPUs is warned (per cent).
 pub const SMALL_USE_PERCENT: u64 = 50;

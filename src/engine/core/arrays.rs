@@ -28,21 +28,15 @@ impl Array {
     }
 }
 
-/// Task numbers of `0-3,7` or `0-9%2`; what cannot be read names none.
+/// Tasks of an array record. Slurm cuts the text after some 60 characters (slurm-22.05
+/// src/common/slurm_protocol_pack.c `xlate_array_task_str`) and puts dots over the end: what is left of the last comma
+/// is whole, the rest follows when these are gone.
 pub(super) fn tasks(text: &str) -> Vec<u32> {
-    let ranges = text.split('%').next().unwrap_or("");
-    let mut out = Vec::new();
-    for part in ranges.split(',') {
-        let (range, pace) = part.split_once(':').unwrap_or((part, "1"));
-        let (from, to) = range.split_once('-').unwrap_or((range, range));
-        if let (Ok(from), Ok(to), Ok(pace)) =
-            (from.trim().parse::<u32>(), to.trim().parse::<u32>(), pace.parse::<usize>())
-            && pace > 0
-        {
-            out.extend((from..=to).step_by(pace).take(100_000));
-        }
-    }
-    out
+    let whole = match text.split_once("...") {
+        Some((start, _)) => start.rsplit_once(',').map_or("", |(whole, _)| whole),
+        None => text,
+    };
+    burst_plan::jobid::array_tasks(whole).map(|(tasks, _)| tasks).unwrap_or_default()
 }
 
 impl Core {
@@ -153,5 +147,17 @@ impl Core {
         let (doc, uid) = (array.gang.clone(), array.gang.uid);
         effects::save_behind(&self.hands, &doc);
         self.polls.expect(uid, now_ms());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tasks;
+
+    #[test]
+    fn a_text_that_slurm_cut_names_only_whole_numbers() {
+        assert_eq!(tasks("0-3,7%2"), [0, 1, 2, 3, 7]);
+        assert_eq!(tasks("1,3,12..."), [1, 3], "12 may have been 120");
+        assert!(tasks("1...").is_empty() && tasks("").is_empty());
     }
 }

@@ -99,7 +99,7 @@ impl Core {
             Question::Power { op, nodes } => self.power(&op, &nodes),
             Question::Living => {
                 let living = || self.slots.values().map(|s| &s.gang).filter(|g| g.is_living());
-                let ids = living().flat_map(|g| g.members.iter().map(|m| m.instance.clone())).collect();
+                let ids = living().flat_map(|g| g.all_instances().cloned().collect::<Vec<_>>()).collect();
                 let open = living()
                     .filter(|g| matches!(g.phase, Phase::Launching { .. }))
                     .map(|g| g.key())
@@ -162,7 +162,7 @@ impl Core {
             slot.gang.phase,
             Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. } | Phase::Running
         );
-        if !(fresh && up && past) {
+        if !(fresh && up && (past || member.up)) {
             return Answer::Json(200, json!({"node": member.node, "start": false, "retry_ms": 50}));
         }
         let pool = self.hands.shared.snapshot.load();
@@ -246,7 +246,7 @@ impl Core {
             return Answer::Json(200, json!({"ok": true, "says": "noted"}));
         }
         let backed: HashSet<&String> =
-            self.slots.values().filter(|s| s.gang.powered).flat_map(|s| s.gang.names.iter()).collect();
+            self.slots.values().filter(|s| s.gang.powered).flat_map(|s| s.gang.all_names()).collect();
         let bare: Vec<String> = nodes.iter().filter(|n| !backed.contains(n)).cloned().collect();
         if bare.is_empty() {
             return Answer::Json(200, json!({"ok": true, "says": "all names are backed by gangs"}));

@@ -104,6 +104,10 @@ impl Core {
         if self.polls.jobs_ms > now + job_pace {
             self.polls.jobs_ms = now + job_pace;
         }
+        if !self.licences.busy && self.licences.due() <= now && self.wants_licences() {
+            self.licences.busy = true;
+            self.look(|c| Event::Licences(c.licences()));
+        }
         let due: Vec<u32> = self
             .polls
             .expected
@@ -260,6 +264,26 @@ impl Core {
                 tracing::warn!(job, error = %e, "a lost job could not be told");
             }
         });
+    }
+
+    pub(super) fn saw_licences(&mut self, found: Result<BTreeMap<String, u32>, SlurmError>) {
+        self.licences.busy = false;
+        let now = now_ms();
+        match found {
+            Ok(free) => self.licences.saw(free, now),
+            // Not known is not free: the gangs wait on, and the next look is tried as if this one had told nothing.
+            Err(e) => {
+                tracing::warn!(error = %e, "licences could not be read");
+                self.licences.put_off(now);
+            }
+        }
+        let waiting =
+            |s: &super::Slot| matches!(s.gang.phase, Phase::Planned | Phase::Waiting { .. } | Phase::Held);
+        for (key, slot) in &self.slots {
+            if slot.busy.is_none() && waiting(slot) {
+                self.dirty.insert(key.clone());
+            }
+        }
     }
 
     pub(super) fn saw_nodes(&mut self, at_ms: u64, found: Result<Changed<NodeRecord>, SlurmError>) {

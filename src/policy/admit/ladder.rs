@@ -1,9 +1,11 @@
 //! From wishes to rungs: what the user may choose narrows what the pool allows, and nothing else.
 
-use super::{Admission, Rung, Site};
+use super::{
+    Admission, Rung, Site,
+    bill::{costs, hourly},
+};
 use crate::{
     config::{Block, Placement, Pool},
-    cost,
     limits::SMALL_USE_PERCENT,
 };
 use burst_plan::{Efa, Geometry, Market, MicroUsd, Request, geometry::nodes_for, request::compare};
@@ -17,11 +19,11 @@ pub(super) fn admission(
     refuse(pool, request, job)?;
     let mut notices: Vec<String> =
         compare(request, job).into_iter().map(|w| format!("{}: {}", w.path, w.text)).collect();
-    let blocks = blocks(site, pool, request, &mut notices)?;
+    let (blocks, efa) = blocks(site, pool, request, &mut notices)?;
     let market = market(site, pool, request, &blocks, &mut notices)?;
     let zones = zones(pool, request, &mut notices);
     placement(pool, request, &mut notices);
-    let ladder = rungs(site, pool, request, job, (&blocks, market, &zones))?;
+    let ladder = rungs(site, pool, request, job, (&blocks, market, &zones, efa))?;
     let worst_cost = costs(site, pool, request, job, &ladder, &mut notices)?;
     let wait = match (request.wait, pool.wait_limit) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -65,15 +67,32 @@ fn refuse(pool: &Pool, request: &Request, job: &Geometry) -> Result<(), String> 
     Ok(())
 }
 
-/// Blocks in the order they are tried.
+/// Blocks with their indices, and the EFA they are launched with.
+type Tried<'a> = (Vec<(usize, &'a Block)>, Efa);
+
+/// Blocks in the order they are tried, and what becomes of the wish for EFA: an option binds, and so does a strict pool;
+/// a plan that asks for what none of the blocks has is told so and served without.
 fn blocks<'a>(
     site: Site<'_>,
     pool: &'a Pool,
     request: &Request,
     notices: &mut Vec<String>,
-) -> Result<Vec<(usize, &'a Block)>, String> {
+) -> Result<Tried<'a>, String> {
     let mut all: Vec<(usize, &Block)> = pool.blocks.iter().enumerate().collect();
-    let efa = request.efa.unwrap_or(pool.efa);
+    let mut efa = request.efa.unwrap_or(pool.efa);
+    let advice = request.efa.is_some() && !request.efa_binds && !pool.strict;
+    if efa == Efa::Required && advice {
+        let serves = |b: &Block| !request.types_bind || request.types.contains(&b.instance_type);
+        if !pool.blocks.iter().any(|b| serves(b) && b.efa_max > 0) {
+            let whose = if request.types_bind { "--burst-types" } else { "pool" };
+            let named = if request.types_bind { request.types.join(", ") } else { pool.name.clone() };
+            notices.push(format!(
+                "the plan asks for EFA, but no type of {whose} {named} has it: launched without \
+                 (--burst-efa=required refuses instead)"
+            ));
+            efa = if pool.efa == Efa::Required { Efa::Preferred } else { pool.efa };
+        }
+    }
     let own = || pool.blocks.iter().map(|b| b.instance_type.as_str()).collect::<Vec<_>>().join(", ");
     if !request.types.is_empty() {
         let binds = request.types_bind || pool.strict;
@@ -123,10 +142,18 @@ fn blocks<'a>(
     if efa == Efa::Required {
         all.retain(|(_, b)| b.efa_max > 0);
         if all.is_empty() {
-            return Err(format!("EFA is required, but no type of pool {} has it ({})", pool.name, own()));
+            let instead = match request.efa_binds {
+                true => "write --burst-efa=preferred, or name another pool",
+                false => "write --burst-efa=preferred to run without",
+            };
+            return Err(format!(
+                "EFA is required, but no type of pool {} has it ({}); {instead}",
+                pool.name,
+                own()
+            ));
         }
     }
-    Ok(all)
+    Ok((all, efa))
 }
 
 fn market(
@@ -184,16 +211,15 @@ fn placement(pool: &Pool, request: &Request, notices: &mut Vec<String>) {
     }
 }
 
-type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [&'a (String, String)]);
+type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [&'a (String, String)], Efa);
 
 fn rungs(
     site: Site<'_>,
     pool: &Pool,
     request: &Request,
     job: &Geometry,
-    (blocks, market, zones): Choice<'_>,
+    (blocks, market, zones, efa): Choice<'_>,
 ) -> Result<Vec<Rung>, String> {
-    let efa = request.efa.unwrap_or(pool.efa);
     let mut ladder = Vec::new();
     let mut plain = Vec::new();
     let mut why = Vec::new();
@@ -242,79 +268,6 @@ fn rungs(
     Ok(ladder)
 }
 
-fn hourly(site: Site<'_>, pool: &Pool, kind: &str, market: Market) -> Option<MicroUsd> {
-    let region = &site.config.aws.region;
-    let instance = site.prices.hourly(region, kind, market)?;
-    Some(cost::node_hourly(instance, pool.root_gib, site.prices.ebs_gib_month.get(region).copied()))
-}
-
-fn costs(
-    site: Site<'_>,
-    pool: &Pool,
-    request: &Request,
-    job: &Geometry,
-    ladder: &[Rung],
-    notices: &mut Vec<String>,
-) -> Result<Option<MicroUsd>, String> {
-    let limits = [
-        ("its own limit (--burst-max-cost or the plan's)", request.max_cost),
-        ("the pool's max_cost_per_job", pool.max_cost_per_job),
-        ("the site's max_cost_per_job", site.config.limits.max_cost_per_job),
-    ];
-    let limited = limits.iter().any(|(_, l)| l.is_some()) || request.max_cost_per_hour.is_some();
-    let mut worst: Option<MicroUsd> = None;
-    let mut unknown: Option<&Rung> = None;
-    for rung in ladder {
-        let Some(hourly) = rung.hourly else {
-            unknown = unknown.or(Some(rung));
-            continue;
-        };
-        if let Some(most) = request.max_cost_per_hour
-            && hourly.times(u64::from(rung.nodes)) > most
-        {
-            let gang = hourly.times(u64::from(rung.nodes));
-            return Err(format!(
-                "{} x {} cost USD {gang} an hour, the plan allows USD {most}; ask for fewer nodes or raise \
-                 cost_constraints.max_cost_per_hour",
-                rung.nodes, rung.instance_type
-            ));
-        }
-        if let Some(time) = job.time_limit {
-            let bound = cost::worst(hourly, rung.nodes, time, pool, site.kill_margin);
-            worst = Some(worst.map_or(bound, |w| w.max(bound)));
-        }
-    }
-    if let Some(rung) = unknown {
-        if limited {
-            return Err(format!(
-                "a cost limit is set, but no price of {} ({}) in {} is known; an administrator adds it to the price file",
-                rung.instance_type,
-                rung.market.word(),
-                site.config.aws.region
-            ));
-        }
-        return Ok(None);
-    }
-    let Some(time) = job.time_limit else {
-        if limited {
-            notices
-                .push("its time limit is not known yet: the cost limit is checked before the launch".into());
-        }
-        return Ok(None);
-    };
-    for (whose, limit) in limits {
-        if let (Some(limit), Some(worst)) = (limit, worst)
-            && worst > limit
-        {
-            return Err(format!(
-                "it can cost up to USD {worst} (time limit {time}, two attempts, boot and epilog included), over {whose} of \
-                 USD {limit}; ask for less time or fewer nodes"
-            ));
-        }
-    }
-    Ok(worst)
-}
-
 fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, notices: &mut Vec<String>) {
     let Some(first) = ladder.first() else { return };
     let efa = if first.efa > 0 { ", EFA" } else { "" };
@@ -340,6 +293,11 @@ fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, n
             first.zone
         ),
     );
+    if job.array.is_some() {
+        notices.push(
+            "an array: every task gets nodes of its own; nodes, cost and cost limits are of one task".into(),
+        );
+    }
     let Some(block) = pool.blocks.get(first.block) else { return };
     let has = u64::from(block.cpus) * u64::from(first.nodes);
     // Without --ntasks each node runs --ntasks-per-node of them.
@@ -349,7 +307,7 @@ fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, n
     let uses = uses.max(u64::from(job.min_cpus.unwrap_or(0)));
     if !job.exclusive
         && uses.saturating_mul(100) < has.saturating_mul(SMALL_USE_PERCENT)
-        && job.tres_per_node.is_none()
+        && !burst_plan::Gpus::of(job).any()
     {
         notices.push(format!(
             "the job uses {uses} of the {has} CPUs it pays for; fewer nodes, more tasks or a smaller type would be cheaper"

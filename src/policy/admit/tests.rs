@@ -5,6 +5,8 @@ use crate::config::tests::{GOOD, good};
 use burst_plan::Efa;
 use proptest::prelude::*;
 
+mod wishes;
+
 fn prices() -> Prices {
     Prices::parse(
         r#"{"source":"synthetic","regions":{"us-east-2":{"types":{

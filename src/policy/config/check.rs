@@ -1,11 +1,12 @@
 //! From burst.toml's text to a configuration that cannot be wrong.
 
 use super::{
-    Aws, Block, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
+    Aws, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
+    block::blocks,
     read::{Notes, Table},
 };
 use crate::types::TypeBook;
-use burst_plan::{Efa, Else, Market, Seconds, hostlist, plan::PLAN_BYTES};
+use burst_plan::{Efa, Else, Market, Seconds, plan::PLAN_BYTES};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -84,6 +85,10 @@ fn cluster(t: &Table<'_, '_>) -> Cluster {
     for who in cluster.operators.iter().filter(|w| w.is_empty() || w.contains(char::is_whitespace)) {
         t.error("operators", format!("`{who}` is neither a user name nor a uid"));
     }
+    let odd = |b: u8| !(b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.');
+    if cluster.name.len() > 64 || cluster.name.bytes().any(odd) {
+        t.error("name", "a cluster's name has at most 64 letters, digits, - _ and .");
+    }
     if cluster.state_dir.as_ref().is_some_and(|d| !d.is_absolute()) {
         t.error("state_dir", "must be an absolute path");
     }
@@ -112,6 +117,15 @@ fn aws(t: &Table<'_, '_>) -> Aws {
                 format!("the tag {key} is too long: EC2 takes 128 characters for keys, 256 for values"),
             );
         }
+        if let Some(word) = unknown_word(&value) {
+            t.error(
+                "tags",
+                format!(
+                    "{{{word}}} in the tag {key} is not filled in: write {}",
+                    TAG_WORDS.map(|w| format!("{{{w}}}")).join(" ")
+                ),
+            );
+        }
         tags.insert(key, value);
     }
     if tags.len() > 40 {
@@ -120,6 +134,15 @@ fn aws(t: &Table<'_, '_>) -> Aws {
     let aws = Aws { region, profile: t.text("profile"), endpoint_url: t.text("endpoint_url"), tags };
     t.finish();
     aws
+}
+
+/// What the engine fills into the site's tags.
+const TAG_WORDS: [&str; 5] = ["account", "user", "project", "pool", "job"];
+
+/// A word in braces that nobody fills in.
+fn unknown_word(value: &str) -> Option<&str> {
+    let words = value.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(word, _)| word));
+    words.into_iter().find(|word| !TAG_WORDS.contains(word))
 }
 
 /// Words between hyphens, the last of them a number: `us-east-2`, `us-gov-west-1`.
@@ -310,7 +333,9 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
     for b in &p.blocks {
         let facts = book.get(&b.instance_type);
         if p.efa == Efa::Required && b.efa_max == 0 {
-            t.error("efa", format!("required, but {} has no EFA", b.instance_type));
+            let unknown =
+                if facts.is_none() { " that is known of: if it has, write efa = N in its block" } else { "" };
+            t.error("efa", format!("required, but {} has no EFA{unknown}", b.instance_type));
         }
         if p.market == Market::Spot && facts.is_some_and(|f| !f.spot) {
             t.error("market", format!("{} is not sold as spot", b.instance_type));
@@ -321,73 +346,4 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             t.error("public_ip", format!("{}: {why}", b.instance_type));
         }
     }
-}
-
-fn blocks(t: &Table<'_, '_>, book: &TypeBook) -> Vec<Block> {
-    let list = t.get("block").and_then(|v| v.get_ref().as_array());
-    let mut out = Vec::new();
-    for (i, item) in list.into_iter().flat_map(|l| l.iter()).enumerate() {
-        let path = format!("{}[{i}]", t.at("block"));
-        let Some(map) = item.get_ref().as_table() else {
-            t.notes.error(item.span().start, &path, format!("is a table: write [[{}]]", t.at("block")));
-            continue;
-        };
-        let b = Table::new(Some(map), path, item.span().start, t.notes);
-        out.extend(block(&b, book));
-        b.finish();
-    }
-    if out.is_empty() {
-        t.error("block", format!("no block: write [[{}]] with type and nodes", t.at("block")));
-    }
-    out
-}
-
-fn block(b: &Table<'_, '_>, book: &TypeBook) -> Option<Block> {
-    let kind = b.text("type");
-    let nodes = b.text("nodes");
-    let (cpus, memory, gpus) =
-        (b.small("cpus", 1, 65_535), b.count("memory", 1, 1 << 40), b.small("gpus", 0, 64));
-    let (ports, node_addr) = (b.text("ports"), b.text("node_addr"));
-    let Some(kind) = kind else {
-        b.error("type", "missing: write type = \"hpc7a.96xlarge\"");
-        return None;
-    };
-    let Some(nodes) = nodes else {
-        b.error("nodes", "missing: write nodes = \"efa7-[0001-0512]\"");
-        return None;
-    };
-    let facts = book.get(&kind);
-    if facts.is_none() && (cpus.is_none() || memory.is_none()) {
-        let family = book.family(&kind);
-        let hint = match family.is_empty() {
-            true => "if EC2 has it, write cpus and memory (MiB) as well".to_owned(),
-            false => {
-                format!("known sizes are {}; if EC2 has it, write cpus and memory (MiB)", family.join(", "))
-            }
-        };
-        b.error("type", format!("nothing is known of {kind}: {hint}"));
-        return None;
-    }
-    let names = hostlist::expand(&nodes).map_err(|e| b.error("nodes", e.to_string())).ok()?;
-    if let Some(p) = &ports {
-        let count = p
-            .split_once('-')
-            .and_then(|(a, z)| Some((a.parse::<u16>().ok().filter(|a| *a > 0)?, z.parse::<u16>().ok()?)))
-            .and_then(|(a, z)| Some(usize::from(z.checked_sub(a)?) + 1));
-        if count != Some(names.len()) {
-            b.error("ports", format!("write a range of {} ports, such as 27001-27064", names.len()));
-        }
-    }
-    Some(Block {
-        cpus: cpus.or_else(|| facts.map(|f| f.cores)).unwrap_or(1),
-        // Slurm drains a node that has less than it was told: kernel and firmware take their share.
-        memory_mib: memory.or_else(|| facts.map(|f| f.memory_mib * 95 / 100)).unwrap_or(1),
-        gpus: gpus.or_else(|| facts.map(|f| f.gpus)).unwrap_or(0),
-        efa_max: facts.map_or(0, |f| f.efa_max),
-        instance_type: kind,
-        nodes,
-        names,
-        ports,
-        node_addr,
-    })
 }

@@ -96,6 +96,14 @@ fn what_cannot_work_is_refused() {
         ("efa = \"required\"", "market = \"mixed\"", "not supported yet"),
         ("efa = \"required\"", "public_ip = true", "no public address"),
         ("2000.0", "-5.0", "limits.max_cost_per_job"),
+        (
+            "hpc-{account}",
+            "hpc-{acount}",
+            "{acount} in the tag team is not filled in: write {account} {user}",
+        ),
+        ("[aws]", "name = \"a/../b\"\n[aws]", "a cluster's name has"),
+        ("nodes = \"efa7", "node_addr = \"a b\"\nnodes = \"efa7", "is one address or host name"),
+        ("efa7-[0001-0064]", "efa[1-1000000][1-1000000]", "more than 65536 names"),
         ("[aws]", "[aws", "not TOML"),
     ];
     for (from, to, want) in cases {

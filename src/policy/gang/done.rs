@@ -1,6 +1,6 @@
 //! From an effect's outcome to the gang's next phase.
 
-use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, step};
+use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, step};
 use crate::{admit::Rung, classify::Class};
 
 /// What came of an effect.
@@ -45,8 +45,27 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             }
             None
         }
-        (Effect::Launch { rung }, Outcome::Fleet(grant)) => fleet(g, rung, grant, now),
-        (Effect::Launch { rung }, Outcome::Failed(t)) => launch_failed(g, rung, &t, house, now),
+        (Effect::Launch { rung, comment }, outcome) => {
+            if let Some(comment) = comment {
+                g.commented.clone_from(comment);
+            }
+            match outcome {
+                Outcome::Fleet(grant) => fleet(g, rung, grant, now),
+                Outcome::Failed(t) => launch_failed(g, rung, &t, house, now),
+                _ => None,
+            }
+        }
+        (Effect::Retire, Outcome::Ok) => {
+            for r in &mut g.retired {
+                r.ended = true;
+            }
+            None
+        }
+        (Effect::Retire, Outcome::Failed(t)) => {
+            g.blame(&t, now);
+            step::give_up(g, &t.code, format!("a failed node could not be given back: {}", t.message), now);
+            None
+        }
         (Effect::Addresses, Outcome::Addresses(found)) => {
             for m in &mut g.members {
                 if let Some((ip, host)) = found.get(&m.instance) {
@@ -63,8 +82,12 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             None
         }
         (Effect::PowerUp, Outcome::Ok) => {
-            let limit = house.pool(&g.pool).map_or(480, |p| p.boot_limit.0);
-            g.enter(Phase::Booting { deadline_ms: now + limit * 1000 }, "names are powering up", now);
+            for m in &mut g.members {
+                m.up = true;
+            }
+            // One boot_limit for everything between the grant and the last registration: it is what the cost counts.
+            let deadline_ms = g.granted_ms.unwrap_or(now) + boot::limit_ms(g, house);
+            g.enter(Phase::Booting { deadline_ms, asked_ms: now }, "names are powering up", now);
             None
         }
         (Effect::PowerUp, Outcome::Failed(t)) => {
@@ -75,21 +98,18 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::Release { comment }, Outcome::Ok) => {
             g.commented.clone_from(comment);
-            let limit = house.pool(&g.pool).map_or(300, |p| p.start_limit.0);
+            // start_limit counts from the moment all nodes were up: tries of the release are not free.
+            let deadline_ms = g.since_ms + boot::start_ms(g, house);
             g.rounds = 0;
             g.dry_since_ms = None;
             g.last_error = None;
-            g.enter(
-                Phase::Released { deadline_ms: now + limit * 1000 },
-                "bound to its nodes and released",
-                now,
-            );
+            g.enter(Phase::Released { deadline_ms }, "bound to its nodes and released", now);
             None
         }
         (Effect::Release { .. }, Outcome::Failed(t)) => {
             g.blame(&t, now);
             if let Phase::Ready { tries, .. } = g.phase {
-                if tries >= 5 {
+                if tries >= 5 || now >= g.since_ms + boot::start_ms(g, house) {
                     step::give_up(g, &t.code, format!("the job could not be released: {}", t.message), now);
                 } else {
                     g.phase = Phase::Ready { retry_ms: now + pause(tries), tries: tries + 1 };
@@ -111,6 +131,9 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::Terminate { .. }, Outcome::Ok) => {
             g.members.clear();
+            for r in &mut g.retired {
+                r.ended = true;
+            }
             g.unsure = false;
             g.note("instances terminated", now);
             settle(g, now);
@@ -169,11 +192,10 @@ fn failed(g: &mut Gang, t: &Trouble, now: u64) {
 }
 
 fn look_again(g: &mut Gang, house: &dyn House, now: u64) {
-    let limit = house.pool(&g.pool).map_or(480, |p| p.boot_limit.0) * 1000;
     if g.members.iter().all(|m| m.ip.is_some()) {
         return;
     }
-    if now >= g.since_ms + limit {
+    if now >= g.granted_ms.unwrap_or(g.since_ms) + boot::limit_ms(g, house) {
         step::give_up(g, "NoAddress", "EC2 showed no address within boot_limit".into(), now);
     } else {
         g.phase = Phase::Granted { look_ms: now + LOOK_MS };
@@ -183,25 +205,20 @@ fn look_again(g: &mut Gang, house: &dyn House, now: u64) {
 fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.unsure = false;
     let got = u32::try_from(grant.instances.len()).unwrap_or(u32::MAX);
-    if got == rung.nodes && g.names.len() == grant.instances.len() {
+    // A replacement has members already: only the names nobody has are to be filled.
+    let bare: Vec<String> =
+        g.names.iter().filter(|n| !g.members.iter().any(|m| m.node == **n)).cloned().collect();
+    if got == rung.nodes && bare.len() == grant.instances.len() {
         let mut ids = grant.instances;
         ids.sort();
-        g.members = ids
-            .into_iter()
-            .zip(&g.names)
-            .map(|(instance, node)| Member {
-                instance,
-                node: node.clone(),
-                ip: None,
-                host: None,
-                asked: false,
-                started: false,
-                failed: None,
-            })
-            .collect();
+        let text = match g.members.is_empty() {
+            true => format!("{} granted whole: {got} instances", grant.fleet),
+            false => format!("{} replaces {got} of {} instances", grant.fleet, g.names.len()),
+        };
+        g.members.extend(ids.into_iter().zip(bare).map(|(instance, node)| Member::new(instance, node)));
         g.paid += 1;
-        g.won = Some(rung.clone());
-        let text = format!("{} granted whole: {} instances", grant.fleet, got);
+        g.granted_ms = Some(now);
+        g.won.get_or_insert_with(|| rung.clone());
         g.fleet = Some(grant.fleet);
         g.enter(Phase::Granted { look_ms: 0 }, text, now);
         return None;
@@ -216,19 +233,7 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.blame(&t, now);
     if got > 0 {
         // EC2 broke its promise of all or nothing: give the part back, whatever it is.
-        g.members = grant
-            .instances
-            .into_iter()
-            .map(|instance| Member {
-                instance,
-                node: String::new(),
-                ip: None,
-                host: None,
-                asked: false,
-                started: false,
-                failed: None,
-            })
-            .collect();
+        g.members.extend(grant.instances.into_iter().map(|i| Member::new(i, String::new())));
         g.paid += 1;
         let text = format!("{got} of {} granted: given back", rung.nodes);
         let then = match g.paid >= step::PAID_ATTEMPTS {
@@ -277,8 +282,13 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
 
 /// EC2 said no: no instance exists, no node was touched.
 fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
-    g.names.clear();
     let code = g.last_error.as_ref().map_or_else(String::new, |e| e.code.clone());
+    if !g.members.is_empty() {
+        let why = g.last_error.as_ref().map_or_else(String::new, |e| e.message.clone());
+        step::give_up(g, &code, format!("a failed node could not be replaced: {code}: {why}"), now);
+        return (class == Class::Capacity).then(|| rung.clone());
+    }
+    g.names.clear();
     match class {
         Class::Auth | Class::Configuration => {
             let until_ms = Some(now + BROKEN_MS);

@@ -25,6 +25,13 @@ pub fn sentence(g: &Gang) -> String {
         Phase::Submitted | Phase::Held => "held: nodes will be launched for it".to_owned(),
         Phase::Waiting { why, until_ms } => waiting(why, *until_ms),
         Phase::Planned => "choosing where to launch".to_owned(),
+        Phase::Launching { rung, .. } if !g.members.is_empty() => format!(
+            "replacing {} of {} nodes ({} in {}) that did not come up",
+            rung.nodes,
+            g.names.len(),
+            rung.instance_type,
+            rung.zone
+        ),
         Phase::Launching { rung, .. } => format!(
             "launching {} x {} ({}) in {}, all or nothing, attempt {}",
             rung.nodes,
@@ -76,6 +83,7 @@ fn waiting(why: &Why, until_ms: Option<u64>) -> String {
         Why::Dependency(d) => format!("nothing is launched yet: waiting for its dependency {d}"),
         Why::Begin(_) => format!("nothing is launched yet: it may not begin before its --begin time{when}"),
         Why::UserHold => "nothing is launched: held by its owner (scontrol release resumes it)".to_owned(),
+        Why::Limits(what) => format!("nothing is launched: {what}{when}"),
         Why::Capacity => format!("no capacity for the whole gang in any place the pool allows{when}"),
         Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
         Why::Trouble => format!("cannot launch now{when}"),
@@ -91,6 +99,7 @@ fn ending(then: &Then, stage: &Stage) -> String {
     match then {
         Then::Done => what.to_owned(),
         Then::Again { .. } => format!("gang given back ({what}); held, another launch follows"),
+        Then::Later { why } => format!("gang given back ({what}); held: Slurm would not start it: {why}"),
         Then::Failed(why) => format!("gang given back ({what}); {why}"),
     }
 }

@@ -1,6 +1,6 @@
 //! From a gang and the world to the next effect.
 
-use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Why, says};
+use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Why, boot, says};
 use crate::admit::Verdict;
 use burst_plan::Else;
 
@@ -43,7 +43,7 @@ pub fn wake(g: &Gang) -> Option<u64> {
         Phase::Waiting { until_ms, .. } => *until_ms,
         Phase::Launching { retry_ms, .. } | Phase::Ready { retry_ms, .. } => Some(*retry_ms),
         Phase::Granted { look_ms } => Some(*look_ms),
-        Phase::Booting { deadline_ms } | Phase::Released { deadline_ms } => Some(*deadline_ms),
+        Phase::Booting { deadline_ms, .. } | Phase::Released { deadline_ms } => Some(*deadline_ms),
         Phase::Ending { stage: Stage::Epilog { deadline_ms }, .. } => Some(*deadline_ms),
         Phase::Ending { stage: Stage::Settle { nudge_ms }, .. } => Some(*nudge_ms),
         Phase::Ending { retry_ms, .. } => Some(*retry_ms),
@@ -162,6 +162,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             }
             let free = match why {
                 Why::Dependency(_) | Why::Begin(_) | Why::UserHold => true,
+                Why::Limits(_) => until_ms.is_none_or(|t| now >= t),
                 _ => until_ms.is_none_or(|t| now >= t),
             };
             if free {
@@ -180,7 +181,11 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             }
             plan(g, j, house, now)
         }
-        Phase::Launching { rung, retry_ms, .. } => (now >= retry_ms).then_some(Effect::Launch { rung }),
+        Phase::Launching { .. } if g.retired.iter().any(|r| !r.ended) => Some(Effect::Retire),
+        Phase::Launching { rung, retry_ms, .. } => (now >= retry_ms).then(|| {
+            let comment = Some(says::comment(g)).filter(|c| *c != g.commented);
+            Effect::Launch { rung, comment }
+        }),
         Phase::Granted { look_ms } => {
             if g.members.iter().any(|m| m.ip.is_none()) {
                 return (now >= look_ms).then_some(Effect::Addresses);
@@ -191,21 +196,15 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             g.powered = true;
             Some(Effect::PowerUp)
         }
-        Phase::Booting { deadline_ms } => {
-            boot(g, house, deadline_ms, now);
+        Phase::Booting { deadline_ms, asked_ms } => {
+            boot::watch(g, house, (deadline_ms, asked_ms), now);
             None
         }
         Phase::Ready { retry_ms, .. } => {
             (now >= retry_ms).then(|| Effect::Release { comment: says::comment(g) })
         }
         Phase::Released { deadline_ms } => {
-            if now >= deadline_ms {
-                let text = "released, but the scheduler did not start it within start_limit";
-                g.note(text, now);
-                let then =
-                    if g.paid >= PAID_ATTEMPTS { Then::Failed(text.into()) } else { Then::Again { rung: 0 } };
-                end(g, then, Stage::PowerDown, "held again", now);
-            }
+            boot::watch_start(g, job, deadline_ms, now);
             None
         }
         Phase::Running | Phase::Done => None,
@@ -221,6 +220,9 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     }
     if !j.dependency.is_empty() {
         return Some((Why::Dependency(j.dependency.clone()), None));
+    }
+    if let Some(what) = house.shortage(j) {
+        return Some((Why::Limits(what), None));
     }
     let begin = j.eligible.max(g.geometry.begin.unwrap_or(0));
     let from = begin.saturating_sub(house.lead_s(&g.pool)) * 1000;
@@ -308,33 +310,6 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     None
 }
 
-fn boot(g: &mut Gang, house: &dyn House, deadline_ms: u64, now: u64) {
-    let bad = g.members.iter().find_map(|m| {
-        m.failed.as_ref().map(|why| format!("{} ({}) cannot serve: {why}", m.node, m.instance)).or_else(
-            || {
-                let n = house.node(&m.node)?;
-                (n.down || n.drain)
-                    .then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
-            },
-        )
-    });
-    let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
-    if let Some(text) = bad {
-        give_up(g, "NodeFailed", text, now);
-    } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
-        g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
-    } else if now >= deadline_ms {
-        let late: Vec<_> = g
-            .members
-            .iter()
-            .filter(|m| !ready(m))
-            .map(|m| format!("{} ({})", m.node, m.instance))
-            .take(8)
-            .collect();
-        give_up(g, "BootLimit", format!("not registered within boot_limit: {}", late.join(", ")), now);
-    }
-}
-
 /// A paid gang that cannot be used: given back whole, the next rung is tried.
 pub fn give_up(g: &mut Gang, code: &str, text: String, now: u64) {
     g.last_error =
@@ -378,7 +353,7 @@ fn ending(
             }
             // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
             let ours = job.is_some_and(|j| j.state == 1 || j.completing);
-            let taken = g.names.iter().any(|n| house.node(n).is_some_and(|v| v.allocated)) && !ours;
+            let taken = g.all_names().any(|n| house.node(n).is_some_and(|v| v.allocated)) && !ours;
             let late = now >= g.since_ms + house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
             if taken && !late {
                 return None;
@@ -386,16 +361,16 @@ fn ending(
             (now >= retry_ms).then_some(Effect::PowerDown)
         }
         Stage::Terminate => {
-            if g.members.is_empty() && !g.unsure {
+            if g.members.is_empty() && g.retired.iter().all(|r| r.ended) && !g.unsure {
                 go(g, Stage::Settle { nudge_ms: now + NUDGE_MS });
                 return None;
             }
             (now >= retry_ms).then_some(Effect::Terminate { sweep: g.unsure })
         }
         Stage::Settle { nudge_ms } => {
-            let down = g.names.iter().all(|n| house.node(n).is_some_and(|v| v.is_free()));
+            let down = g.all_names().all(|n| house.node(n).is_some_and(|v| v.is_free()));
             if !g.powered || down {
-                settled(g, then, now);
+                settled(g, then, house, now);
                 None
             } else if now >= *nudge_ms {
                 if let Phase::Ending { stage, .. } = &mut g.phase {
@@ -409,9 +384,11 @@ fn ending(
     }
 }
 
-fn settled(g: &mut Gang, then: &Then, now: u64) {
+fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
     g.names.clear();
     g.members.clear();
+    g.retired.clear();
+    g.granted_ms = None;
     g.powered = false;
     g.fleet = None;
     g.group = None;
@@ -421,6 +398,12 @@ fn settled(g: &mut Gang, then: &Then, now: u64) {
         Then::Again { rung } => {
             g.rung = *rung;
             g.enter(Phase::Planned, "given back; planning again", now);
+        }
+        Then::Later { why } => {
+            g.rung = 0;
+            let until_ms = Some(now + house.pool(&g.pool).map_or(600, |p| p.retry_max.0) * 1000);
+            let why = Why::Limits(format!("Slurm would not start it: {why}"));
+            g.enter(Phase::Waiting { until_ms, why }, "given back; tried again later", now);
         }
         Then::Failed(why) => g.enter(Phase::Failed(why.clone()), why.clone(), now),
     }

@@ -1,0 +1,117 @@
+//! From POWER_UP to the job's start: what registers, what does not, and what is replaced.
+
+use super::{Gang, House, JobView, Phase, Retired, Stage, Then, step};
+use crate::limits::PAID_ATTEMPTS;
+
+/// A name that is still down so long after POWER_UP was asked has lost it: slurmctld was killed before it saved (ms).
+const LOST_MS: u64 = 5_000;
+/// A reason that is still there so long after the release is not just what the last pass left behind (ms).
+const REASON_MS: u64 = 5_000;
+
+/// The pool's boot_limit, ms.
+pub(super) fn limit_ms(g: &Gang, house: &dyn House) -> u64 {
+    house.pool(&g.pool).map_or(480, |p| p.boot_limit.0) * 1000
+}
+
+/// The pool's start_limit, ms.
+pub(super) fn start_ms(g: &Gang, house: &dyn House) -> u64 {
+    house.pool(&g.pool).map_or(300, |p| p.start_limit.0) * 1000
+}
+
+/// One look at a booting gang.
+pub(super) fn watch(g: &mut Gang, house: &dyn House, (deadline, asked): (u64, u64), now: u64) {
+    let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
+    let bad: Vec<(usize, String)> =
+        g.members.iter().enumerate().filter_map(|(i, m)| Some((i, unfit(m, house)?))).collect();
+    if let Some((_, first)) = bad.first() {
+        let text = first.clone();
+        let which: Vec<usize> = bad.iter().map(|b| b.0).collect();
+        replace(g, house, &which, ("NodeFailed", text), now);
+    } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
+        g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
+    } else if now >= deadline {
+        let late: Vec<usize> =
+            g.members.iter().enumerate().filter(|(_, m)| !ready(m)).map(|(i, _)| i).collect();
+        let named = g.members.iter().filter(|m| !ready(m));
+        let named: Vec<_> = named.map(|m| format!("{} ({})", m.node, m.instance)).take(8).collect();
+        let text = format!("not registered within boot_limit: {}", named.join(", "));
+        replace(g, house, &late, ("BootLimit", text), now);
+    } else if now >= asked + LOST_MS {
+        let lost = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_free());
+        let mut again = false;
+        for m in g.members.iter_mut().filter(|m| lost(m)) {
+            m.up = false;
+            again = true;
+        }
+        if again {
+            g.enter(Phase::Granted { look_ms: 0 }, "Slurm has lost the power-up: asked again", now);
+        }
+    }
+}
+
+/// Why a member will never serve.
+fn unfit(m: &super::Member, house: &dyn House) -> Option<String> {
+    if let Some(why) = &m.failed {
+        return Some(format!("{} ({}) cannot serve: {why}", m.node, m.instance));
+    }
+    let n = house.node(&m.node)?;
+    (n.down || n.drain).then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
+}
+
+/// Replaces members in the same zone and group, once, where that is worth it; else the gang is given back whole.
+fn replace(g: &mut Gang, house: &dyn House, which: &[usize], (code, text): (&str, String), now: u64) {
+    let Some(names) = fresh_names(g, house, which.len()) else {
+        return step::give_up(g, code, text, now);
+    };
+    let Some(won) = &g.won else { return step::give_up(g, code, text, now) };
+    let rung = crate::admit::Rung { nodes: u32::try_from(which.len()).unwrap_or(u32::MAX), ..won.clone() };
+    g.last_error =
+        Some(super::LastError { code: code.into(), message: text.clone(), request_id: None, at_ms: now });
+    let (mut stay, mut go) = (Vec::new(), Vec::new());
+    for (i, m) in std::mem::take(&mut g.members).into_iter().enumerate() {
+        if which.contains(&i) { go.push(m) } else { stay.push(m) }
+    }
+    g.members = stay;
+    g.names = g.members.iter().map(|m| m.node.clone()).chain(names).collect();
+    g.retired.extend(go.into_iter().map(|m| Retired { instance: m.instance, node: m.node, ended: false }));
+    g.intent += 1;
+    g.unsure = true;
+    g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, format!("{text}; replaced"), now);
+}
+
+/// Names for replacements; None where nothing is to be replaced. A replacement is a paid attempt: what the retired ones
+/// and the waiting others cost must fit into the attempt that is then given up.
+fn fresh_names(g: &Gang, house: &dyn House, count: usize) -> Option<Vec<String>> {
+    let (all, bad) = (g.names.len() as u64, count as u64);
+    let pool = house.pool(&g.pool)?;
+    let spared = pool.start_limit.0 + pool.epilog_limit.0 + g.geometry.time_limit.map_or(0, |t| t.0);
+    let fits = bad.saturating_mul(pool.boot_limit.0) <= all.saturating_mul(spared);
+    if g.paid >= PAID_ATTEMPTS || !g.retired.is_empty() || bad * 2 > all || !fits {
+        return None;
+    }
+    house.free_names(&g.pool, g.won.as_ref()?.block, u32::try_from(count).ok()?)
+}
+
+/// One look at a released job: the scheduler has start_limit, unless it says that it will not start it.
+pub(super) fn watch_start(g: &mut Gang, job: Option<&JobView>, deadline: u64, now: u64) {
+    let refused = job.map(|j| j.reason.as_str()).filter(|r| now >= g.since_ms + REASON_MS && is_limit(r));
+    if refused.is_none() && now < deadline {
+        return;
+    }
+    let (text, then) = match refused {
+        Some(r) => (format!("released, but Slurm does not start it: {r}"), Then::Later { why: r.to_owned() }),
+        None => (
+            "released, but the scheduler did not start it within start_limit".to_owned(),
+            Then::Again { rung: 0 },
+        ),
+    };
+    let then = if g.paid >= PAID_ATTEMPTS { Then::Failed(text.clone()) } else { then };
+    g.note(text, now);
+    step::end(g, then, Stage::PowerDown, "held again", now);
+}
+
+/// Reasons that more waiting on idle nodes does not cure (slurm-22.05 src/common/slurm_protocol_defs.c
+/// `job_reason_string`).
+fn is_limit(reason: &str) -> bool {
+    reason.starts_with("Assoc") || reason.starts_with("QOS") || reason == "Licenses" || reason == "InvalidQOS"
+}
