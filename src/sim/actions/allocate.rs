@@ -2,6 +2,7 @@
 //! zone or one type, and the reasons for what is missing.
 
 use super::Request;
+use super::groups;
 use super::launch::{Pool, Wish};
 use crate::errors::{ApiError, ApiResult};
 use crate::query::Tree;
@@ -164,6 +165,13 @@ fn available(
     };
     let mut got = wanted;
     let mut why = None;
+    let apart = |g: &&Grant| g.pool.group == pool.group && g.pool.zone != pool.zone;
+    if let Some(name) = pool.group.as_deref()
+        && w.groups.get(name).is_some_and(|g| g.strategy == "cluster")
+        && let Some(other) = taken.iter().find(apart)
+    {
+        return (0, Some(groups::one_zone(name, &other.pool.zone, &pool.zone)));
+    }
     if let Some(free) = w.free(&pool.spec.name, &pool.zone, market) {
         let used = sum(
             &|g| g.market == market && g.pool.spec.name == pool.spec.name && g.pool.zone == pool.zone,
@@ -326,6 +334,18 @@ pub fn allocate(
     (best, refusals)
 }
 
+/// A fleet that misses a minimum launches nothing at all, of no market.
+pub fn minimums(targets: &[Target], grants: &mut Vec<Grant>) {
+    let missed = |t: &Target| {
+        let got =
+            grants.iter().filter(|g| g.market == t.market).map(|g| g.count * g.pool.weight).sum::<i64>();
+        got < t.min
+    };
+    if targets.iter().any(missed) {
+        grants.clear();
+    }
+}
+
 /// The tokens of launching instances, which CreateFleet draws on too: what is over them is refused in the answer.
 pub fn throttle(
     w: &mut World,
@@ -348,13 +368,8 @@ pub fn throttle(
             g.count = allowed;
             left -= allowed;
         }
-        let got: i64 = grants.iter().filter(|g| g.market == t.market).map(|g| g.count * g.pool.weight).sum();
-        if got < t.min {
-            let back: i64 = grants.iter().filter(|g| g.market == t.market).map(|g| g.count).sum();
-            left += back;
-            grants.retain(|g| g.market != t.market);
-        }
     }
+    minimums(targets, grants);
     grants.retain(|g| g.count > 0);
     let taken: i64 = grants.iter().map(|g| g.count).sum();
     w.buckets.launches(u64::try_from(taken).unwrap_or(0), now);

@@ -1,7 +1,7 @@
 //! CreateFleet of type instant: one synchronous attempt, whole or in part, with an error for each override that gave nothing.
 
 use super::Request;
-use super::allocate::{allocate, targets, throttle};
+use super::allocate::{allocate, minimums, targets, throttle};
 use super::launch::wishes;
 use super::shared::{Filters, dry_run, page, remember, replay, tag_set, tag_specs, tags_of};
 use crate::clock::{iso8601, now_ms};
@@ -27,6 +27,7 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         grants.extend(g);
         refusals.extend(e);
     }
+    minimums(&targets, &mut grants);
     throttle(&mut w, &targets, &mut grants, &mut refusals, now);
     w.fleet_calls += 1;
     let fleet = r.sim.ids.fleet();
@@ -106,6 +107,15 @@ pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
     if let Some(bad) = ids.iter().find(|i| !w.fleets.contains_key(*i)) {
         return Err(ApiError::new("InvalidFleetId.NotFound", format!("The fleet ID '{bad}' does not exist")));
     }
+    // Here EC2 names neither zone nor subnet, unlike in CreateFleet's own answer.
+    let granted = |f: &Fleet| -> Value {
+        let mut set = f.answer.get("fleetInstanceSet").cloned().unwrap_or_default();
+        for entry in set.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            entry
+                .retain(|k, _| !matches!(k.as_str(), "availabilityZone" | "availabilityZoneId" | "subnetId"));
+        }
+        set
+    };
     let list: Vec<Value> = ids
         .iter()
         .filter_map(|i| w.fleets.get(i))
@@ -116,7 +126,7 @@ pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
                 "clientToken": f.client_token, "tagSet": tag_set(&f.tags),
                 "fulfilledCapacity": f.instances.len() as f64,
                 "targetCapacitySpecification": {"totalTargetCapacity": f.target},
-                "errorSet": f.answer.get("errorSet"), "fleetInstanceSet": f.answer.get("fleetInstanceSet"),
+                "errorSet": f.answer.get("errorSet"), "fleetInstanceSet": granted(f),
             })
         })
         .collect();

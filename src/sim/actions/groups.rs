@@ -69,6 +69,16 @@ pub fn unknown(name: &str) -> ApiError {
     ApiError::new("InvalidPlacementGroup.Unknown", format!("The Placement Group '{name}' is unknown."))
 }
 
+/// The error for a cluster group that would span two zones.
+pub fn one_zone(name: &str, has: &str, wanted: &str) -> ApiError {
+    ApiError::new(
+        "InvalidParameterCombination",
+        format!(
+            "The cluster placement group '{name}' has instances in Availability Zone {has}; it cannot span to {wanted}."
+        ),
+    )
+}
+
 /// DescribePlacementGroups.
 pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
     let filters =

@@ -66,6 +66,17 @@ fn attribute(r: &Request<'_>, i: &Instance, name: &str) -> Vec<String> {
     vec![one]
 }
 
+/// Whether the API shows an instance yet: what was launched a moment ago is not known everywhere.
+fn seen(w: &World, i: &Instance, now: u64) -> bool {
+    i.launched_ms.saturating_add(w.knobs.consistency_ms) <= now
+}
+
+/// The ids that the API does not know (yet).
+fn unseen<'a>(w: &World, ids: &'a [String], now: u64) -> Vec<&'a str> {
+    let known = |id: &&String| w.instances.get(*id).is_some_and(|i| seen(w, i, now));
+    ids.iter().filter(|id| !known(id)).map(String::as_str).collect()
+}
+
 /// DescribeInstances.
 pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
     let ids = r.tree.strings("InstanceId");
@@ -80,9 +91,8 @@ pub fn describe(r: &Request<'_>) -> ApiResult<Value> {
     let now = now_ms();
     let mut w = r.sim.world();
     w.forget(now);
-    let visible = |i: &Instance| i.launched_ms.saturating_add(w.knobs.consistency_ms) <= now;
-    let missing: Vec<&str> =
-        ids.iter().filter(|id| !w.instances.get(*id).is_some_and(visible)).map(String::as_str).collect();
+    let visible = |i: &Instance| seen(&w, i, now);
+    let missing = unseen(&w, &ids, now);
     if !missing.is_empty() {
         return Err(not_found(&missing));
     }
@@ -237,22 +247,30 @@ pub fn terminate(r: &Request<'_>) -> ApiResult<Value> {
     let now = now_ms();
     let mut w = r.sim.world();
     w.forget(now);
-    let missing: Vec<&str> =
-        ids.iter().filter(|i| !w.instances.contains_key(*i)).map(String::as_str).collect();
+    let missing = unseen(&w, &ids, now);
     if !missing.is_empty() {
         return Err(not_found(&missing));
     }
-    if let Some(id) =
-        ids.iter().find(|id| w.instances.get(*id).is_some_and(|i| i.data.flag("DisableApiTermination")))
-    {
-        return Err(ApiError::new(
+    // One protected instance keeps those of its zone alive; those of other zones end all the same.
+    let protected = |i: &&Instance| i.state != State::Terminated && i.data.flag("DisableApiTermination");
+    let kept: Vec<(String, String)> = ids
+        .iter()
+        .filter_map(|id| w.instances.get(id))
+        .filter(protected)
+        .map(|i| (i.zone.clone(), i.id.clone()))
+        .collect();
+    let refused = kept.first().map(|(_, id)| {
+        ApiError::new(
             "OperationNotPermitted",
             format!(
                 "The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."
             ),
-        ));
+        )
+    });
+    if r.tree.flag("DryRun") {
+        return Err(refused.unwrap_or_else(ApiError::dry_run));
     }
-    dry_run(&r.tree)?;
+    ids.retain(|id| w.instances.get(id).is_some_and(|i| kept.iter().all(|(zone, _)| *zone != i.zone)));
     if w.knobs.throttling && !w.buckets.terminations(ids.len() as u64, now) {
         return Err(ApiError::with_status(503, "RequestLimitExceeded", "Request limit exceeded."));
     }
@@ -265,5 +283,5 @@ pub fn terminate(r: &Request<'_>) -> ApiResult<Value> {
             "currentState": {"code": after.code(), "name": after.name()},
             "previousState": {"code": before.code(), "name": before.name()}}));
     }
-    Ok(json!({"instancesSet": set}))
+    refused.map_or_else(|| Ok(json!({"instancesSet": set})), Err)
 }

@@ -210,13 +210,7 @@ fn check_group(w: &World, name: &str, spec: &Spec, zone: &str) -> ApiResult<()> 
         let held =
             |i: &&crate::world::Instance| i.state != State::Terminated && i.group.as_deref() == Some(name);
         if let Some(other) = w.instances.values().filter(held).find(|i| i.zone != zone) {
-            return Err(ApiError::new(
-                "InvalidParameterCombination",
-                format!(
-                    "The cluster placement group '{name}' has instances in Availability Zone {}; it cannot span to {zone}.",
-                    other.zone
-                ),
-            ));
+            return Err(groups::one_zone(name, &other.zone, zone));
         }
     }
     Ok(())

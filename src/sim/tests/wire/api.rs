@@ -57,6 +57,34 @@ fn minimum_capacity_has_aws_rules() {
 }
 
 #[test]
+fn a_missed_minimum_of_one_market_stops_both() {
+    let s = Sim::start("");
+    s.template("tpl", &[]);
+    let mut p = fleet_params("4", false, &["hpc7a.96xlarge"]);
+    let capacity = "TargetCapacitySpecification";
+    for (k, v) in [
+        (format!("{capacity}.OnDemandTargetCapacity"), "2"),
+        (format!("{capacity}.SpotTargetCapacity"), "2"),
+        ("OnDemandOptions.SingleInstanceType".into(), "true"),
+        ("SpotOptions.SingleInstanceType".into(), "true"),
+        ("SpotOptions.MinTargetCapacity".into(), "2"),
+    ] {
+        p.push((k, v.to_owned()));
+    }
+    let q: Vec<(&str, &str)> = p.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    // hpc7a is never sold as spot.
+    let both = s.ok("CreateFleet", &q);
+    assert_eq!((ids(&both).len(), all(&both, "errorCode")), (0, vec!["UnsupportedOperation".to_owned()]));
+    let q: Vec<(&str, &str)> = q.into_iter().filter(|(k, _)| !k.ends_with("MinTargetCapacity")).collect();
+    let part = s.ok("CreateFleet", &q);
+    assert_eq!(ids(&part).len(), 2, "without a minimum the other market serves: {part}");
+    let fleet = all(&part, "fleetId").remove(0);
+    let shown = s.ok("DescribeFleets", &[("FleetId.1", &fleet)]);
+    assert_eq!(ids(&shown), ids(&part));
+    assert!(!shown.contains("<availabilityZone>us-"), "DescribeFleets names no zones: {shown}");
+}
+
+#[test]
 fn interfaces_are_checked_against_the_cards() {
     let s = Sim::start("");
     let nic = |n: u32, card: &str, device: &str, kind: &str| {
@@ -204,12 +232,56 @@ fn placement_groups() {
         ["InvalidParameterCombination"],
         "a cluster group has one zone"
     );
+    // Nor does one fleet spread it over two.
+    s.ok("CreatePlacementGroup", &[("GroupName", "wide"), ("Strategy", "cluster")]);
+    let mut p = fleet_params("4", false, &["c5n.18xlarge", "c5n.18xlarge"]);
+    p.push(("OnDemandOptions.AllocationStrategy".into(), "prioritized".into()));
+    for n in ["1", "2"] {
+        p.push((format!("LaunchTemplateConfigs.1.Overrides.{n}.Placement.GroupName"), "wide".into()));
+    }
+    let second = |(k, _): &&mut (String, String)| k == "LaunchTemplateConfigs.1.Overrides.2.SubnetId";
+    p.iter_mut().find(second).unwrap().1 = "subnet-0aa12".into();
+    let q: Vec<(&str, &str)> = p.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    s.admin("POST", "capacity", &json!({"type": "c5n.18xlarge", "zone": "us-east-2b", "count": 4}));
+    let wide = s.ok("CreateFleet", &q);
+    assert_eq!((ids(&wide).len(), all(&wide, "errorCode").len()), (2, 2), "{wide}");
     let found =
         s.ok("DescribeInstances", &[("Filter.1.Name", "placement-group-name"), ("Filter.1.Value.1", "g")]);
     assert_eq!(all(&found, "instanceId").len(), 2);
     let i = ids(&f);
     s.ok("TerminateInstances", &[("InstanceId.1", &i[0]), ("InstanceId.2", &i[1])]);
     until("group is free", || (s.call("DeletePlacementGroup", &[("GroupName", "g")]).0 == 200).then_some(()));
+}
+
+#[test]
+fn termination_is_refused_by_zone() {
+    let s = Sim::start("");
+    s.template("tpl", &[]);
+    let free = ids(&s.fleet(1, true, &["c5n.18xlarge"], &[])).remove(0);
+    s.template("kept", &[("LaunchTemplateData.DisableApiTermination", "true")]);
+    let launch = |template: &str, subnet: &str| {
+        let mut p = fleet_params("1", true, &["c5n.18xlarge"]);
+        for (k, v) in &mut p {
+            match k.rsplit('.').next() {
+                Some("LaunchTemplateName") => *v = template.into(),
+                Some("SubnetId") => *v = subnet.into(),
+                _ => {}
+            }
+        }
+        let p: Vec<(&str, &str)> = p.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        ids(&s.ok("CreateFleet", &p)).remove(0)
+    };
+    let (kept, beside) = (launch("kept", "subnet-0aa12"), launch("tpl", "subnet-0aa12"));
+    let mut named = vec![("InstanceId.1", free.as_str()), ("InstanceId.2", &kept), ("InstanceId.3", &beside)];
+    // An unknown id stops the whole call, a protected one only its own zone.
+    named.push(("InstanceId.4", "i-0123456789abcdef0"));
+    assert_eq!(s.refused("TerminateInstances", &named).1, "InvalidInstanceID.NotFound");
+    named.truncate(3);
+    let running =
+        |id: &str| s.ok("DescribeInstances", &[("InstanceId.1", id)]).contains("<name>running</name>");
+    until("all run", || [&free, &kept, &beside].iter().all(|id| running(id)).then_some(()));
+    assert_eq!(s.refused("TerminateInstances", &named).1, "OperationNotPermitted");
+    assert!(!running(&free) && running(&kept) && running(&beside));
 }
 
 #[test]
@@ -265,6 +337,7 @@ fn new_instances_are_not_seen_at_once() {
     let id = ids(&s.fleet(1, true, &["c5n.18xlarge"], &[])).remove(0);
     assert_eq!(s.refused("DescribeInstances", &[("InstanceId.1", &id)]).1, "InvalidInstanceID.NotFound");
     assert!(all(&s.ok("DescribeInstances", &[]), "instanceId").is_empty());
+    assert_eq!(s.refused("TerminateInstances", &[("InstanceId.1", &id)]).1, "InvalidInstanceID.NotFound");
     s.admin("POST", "settings", &json!({"consistency_ms": 0, "address_ms": 600_000}));
     let seen = s.ok("DescribeInstances", &[("InstanceId.1", &id)]);
     assert!(all(&seen, "privateIpAddress").is_empty(), "{seen}");
