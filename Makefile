@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 30
 # Set by `make demo KEEP=1`: leave the cluster running.
 KEEP ?=
 
-.PHONY: help deps build demo test lint unit fuzz e2e model-check bench install uninstall clean
+.PHONY: help deps build demo test lint deny unit fuzz e2e model-check bench install uninstall clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,7 +26,7 @@ build: deps ## Build everything, optimised
 	$(CARGO) build --release --workspace --locked
 	@.ci/trial.sh
 
-demo: build ## A private cluster and a simulated EC2: four jobs, live; KEEP=1 leaves it running
+demo: build ## A private cluster and a simulated EC2: five jobs, live; KEEP=1 leaves it running
 	KEEP="$(KEEP)" $(BIN)/burst-demo
 
 test: deps ## Everything that can be checked here; cheap checks first
@@ -35,6 +35,9 @@ test: deps ## Everything that can be checked here; cheap checks first
 lint: ## Formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+
+deny: ## Licences, banned crates, advisories of all dependencies (needs cargo-deny and the network)
+	$(CARGO) deny check
 
 unit: ## Tests of every crate, without the whole clusters
 	@.ci/unit.sh
@@ -61,9 +64,9 @@ install: ## Install what `make build` built: DESTDIR= PREFIX=/usr SLURM_PLUGIN_D
 	install -m 0755 $(BIN)/burst-power $(BIN)/burst-node "$(DESTDIR)$(PREFIX)/sbin/"
 	ln -sf burst-power "$(DESTDIR)$(PREFIX)/sbin/burst-resume"
 	ln -sf burst-power "$(DESTDIR)$(PREFIX)/sbin/burst-suspend"
-	@if [ -e src/node/burst-node.service ]; then \
-	  install -D -m 0644 src/node/burst-node.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/burst-node.service"; fi
-	install -d "$(DESTDIR)$(PREFIX)/share/man/man1" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/share/man/man1" \
+	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions"
+	sed 's#/usr/sbin/#$(PREFIX)/sbin/#' src/node/burst-node.service > "$(DESTDIR)$(PREFIX)/lib/systemd/system/burst-node.service"
 	$(BIN)/burstctl man > "$(DESTDIR)$(PREFIX)/share/man/man1/burstctl.1"
 	$(BIN)/burstctl completions bash > "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/burstctl"
 

@@ -12,6 +12,13 @@ step "headers of other Slurms"
 .ci/headers.sh
 step "clippy"
 cargo clippy --release --workspace --all-targets --locked -- -D warnings
+step "licences"
+if cargo deny --version >/dev/null 2>&1; then
+  # Advisories change from day to day: `make deny` looks at them.
+  cargo deny --locked check licenses bans sources
+else
+  echo "licences: cargo-deny is not installed, not checked"
+fi
 step "unit tests"
 .ci/unit.sh
 if [ -x fuzz/run.sh ]; then

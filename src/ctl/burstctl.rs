@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod out;
+mod people;
 mod places;
 mod slurmconf;
 mod wire;

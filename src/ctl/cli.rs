@@ -166,7 +166,16 @@ fn gang_id(text: &str) -> Result<String, String> {
 
 /// Parses, runs, prints, and says how it ended.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if e.use_stderr() && std::env::args_os().any(|a| a == "--json") => {
+            let text = e.render().to_string();
+            let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+            print_all(&format!("{:#}\n", serde_json::json!({ "error": text })));
+            return ExitCode::from(2);
+        }
+        Err(e) => e.exit(),
+    };
     let json = cli.common.json;
     match dispatch(&cli) {
         Ok(answer) => {

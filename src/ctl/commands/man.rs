@@ -12,7 +12,7 @@ pub fn page() -> Vec<u8> {
     let _ = clap_mangen::Man::new(root.clone()).section("1").render(&mut bytes);
     let mut text = String::from_utf8_lossy(&bytes).replace(".SH EXTRA\n", ".SH NOTES\n");
     // There are no pages of their own to refer to.
-    for command in commands(&root) {
+    for command in root.get_subcommands() {
         let name = command.get_name().replace('-', "\\-");
         text = text.replace(&format!("burstctl\\-{name}(1)"), &format!("burstctl {name}"));
     }

@@ -179,10 +179,6 @@ fn slurm(config: &Config, args: &SlurmConfArgs, site: &SlurmConf, host: &str) ->
         "A name that comes back on a new instance is up again as soon as it registers.",
         "ReturnToService=2".into(),
     );
-    rule(
-        "A job is accepted while the nodes it is for do not exist yet; slurm-burst checks its size against the pool.",
-        "EnforcePartLimits=NO".into(),
-    );
     let blocks = || config.pools.values().flat_map(|p| &p.blocks);
     if blocks().any(|b| b.node_addr.is_none()) {
         rule(

@@ -197,7 +197,7 @@ fn table(list: &[Instance]) -> String {
             relative(i.launched, now()),
             tag(i, "pool").to_owned(),
             tag(i, "job").to_owned(),
-            tag(i, "user").to_owned(),
+            crate::people::shown(tag(i, "user")),
         ]);
     }
     t.render(2)

@@ -45,7 +45,10 @@ pub fn plan(common: &Common, file: &Path, strict_pool: Option<&str>) -> Result<A
         None => read_config(common).ok(),
     };
     let bytes = read_plan(file, limit_of(site.as_ref()))?;
-    let name = file.display().to_string();
+    let name = match file == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    };
     match parse(&bytes, limit_of(site.as_ref())) {
         Err(errors) => {
             let mut text: String = errors.0.iter().map(|e| plan_error(&name, e) + "\n").collect();

@@ -2,7 +2,10 @@
 //!
 //! Every field may be absent: an older or newer controller must stay readable.
 
-use crate::out::{Table, printable, relative, utc};
+use crate::{
+    out::{Table, printable, relative, utc},
+    people,
+};
 use serde::Deserialize;
 use std::fmt::Write;
 
@@ -74,11 +77,11 @@ fn id<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {
 }
 
 impl Gang {
-    /// `alice`, else the uid.
+    /// `alice`, else the uid. The controller may know the uid only.
     pub fn owner(&self) -> String {
         match (&self.user, self.uid) {
-            (Some(name), _) if !name.is_empty() => name.clone(),
-            (_, Some(uid)) => format!("uid {uid}"),
+            (Some(name), _) if !name.is_empty() => people::shown(name),
+            (_, Some(uid)) => people::name(uid).unwrap_or_else(|| format!("uid {uid}")),
             _ => String::new(),
         }
     }
@@ -201,6 +204,14 @@ pub mod tests {
     fn a_waiting_gang_explains_itself() {
         let g: Gang = serde_json::from_str(WAITING).unwrap();
         insta::assert_snapshot!(explain(&g, 1_790_000_060));
+    }
+
+    #[test]
+    fn an_owner_has_a_name_where_this_machine_knows_one() {
+        let owner = |json: &str| serde_json::from_str::<Gang>(json).unwrap().owner();
+        assert_eq!(owner(r#"{"user":"0","uid":0}"#), "root");
+        assert_eq!(owner(r#"{"uid":0}"#), "root");
+        assert_eq!(owner(r#"{"uid":4294967294}"#), "uid 4294967294");
     }
 
     #[test]

@@ -198,3 +198,15 @@ fn errors_of_a_plan_have_line_and_column() {
     assert_eq!(o.status.code(), Some(1));
     assert!(err(&o).contains("/nonexistent/p.json"), "{}", err(&o));
 }
+
+#[test]
+fn wrong_usage_is_json_too_where_json_is_asked_for() {
+    let b = Bench::new();
+    for args in [&["--json", "explain", "x"][..], &["--json", "bogus"], &["explain", "--json"]] {
+        let done = b.ctl(args);
+        assert_eq!(done.status.code(), Some(2), "{args:?}");
+        let json: serde_json::Value = serde_json::from_str(&out(&done)).expect("JSON");
+        assert!(json["error"].as_str().is_some_and(|t| t.len() > 10), "{json}");
+    }
+    assert_eq!(out(&b.ctl(&["explain", "x"])), "", "people read it on stderr");
+}

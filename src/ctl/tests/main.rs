@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod controller;
+mod docs;
 mod files;
 mod people;
 mod power;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub type Given = BTreeMap<String, String>;
 
 /// Short and long names of options that take a value; all others of sbatch are of no concern here.
-const VALUED: [(char, &str); 26] = [
+const VALUED: [(char, &str); 28] = [
     ('N', "nodes"),
     ('n', "ntasks"),
     ('c', "cpus-per-task"),
@@ -19,6 +19,8 @@ const VALUED: [(char, &str); 26] = [
     (' ', "gres"),
     ('G', "gpus"),
     (' ', "gpus-per-node"),
+    (' ', "gpus-per-socket"),
+    (' ', "gpus-per-task"),
     ('C', "constraint"),
     ('a', "array"),
     ('A', "account"),
@@ -150,8 +152,10 @@ pub fn geometry(given: &Given) -> Result<Geometry, String> {
     if let Some(n) = g.ntasks {
         g.min_cpus = Some(n.saturating_mul(g.cpus_per_task.unwrap_or(1)));
     }
-    let per_node = text("gpus-per-node").map(|v| format!("gres:gpu:{v}"));
-    g.tres_per_node = per_node.or_else(|| text("gres").map(|v| prefixed(&v)));
+    let gpus = |key: &str| text(key).map(|v| format!("gres:gpu:{v}"));
+    let per_node: Vec<String> =
+        gpus("gpus-per-node").into_iter().chain(text("gres").map(|v| prefixed(&v))).collect();
+    g.set_tres(gpus("gpus"), Some(per_node.join(",")), gpus("gpus-per-socket"), gpus("gpus-per-task"));
     Ok(g)
 }
 
