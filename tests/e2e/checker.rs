@@ -23,7 +23,7 @@ pub struct Expect {
 
 impl Default for Expect {
     fn default() -> Self {
-        let tags = ["cluster", "pool", "gang", "job", "attempt", "user"];
+        let tags = ["cluster", "pool", "gang", "job", "attempt", "intent", "user"];
         Self {
             after_end_ms: 20_000,
             over: true,

@@ -6,6 +6,7 @@ mod setup;
 
 use crate::files::{Layout, which};
 use crate::proc::{self, Output, Proc, run, wait_until};
+use crate::relay::Relay;
 use crate::sim::Sim;
 use crate::spec::{ClusterSpec, Network};
 use crate::{Context, Res};
@@ -36,6 +37,10 @@ pub struct Cluster {
     pub at: Layout,
     /// The simulator.
     pub sim: Option<Sim>,
+    /// Between slurmctld and the simulator, where the description asks for it.
+    pub ec2_relay: Option<Relay>,
+    /// Between instances and the engine, where the description asks for it.
+    pub node_relay: Option<Relay>,
     munged: Option<Proc>,
     slurmctld: Option<Proc>,
     slurmd: Option<Proc>,
@@ -79,6 +84,12 @@ impl Cluster {
         if self.spec.sim {
             self.sim = Some(Sim::start(&self.spec, &self.at, self.base_env())?);
         }
+        let relay = |wanted: bool, port: u16, to: u16| -> Res<Option<Relay>> {
+            let mut relay = Relay::new(port, to);
+            if wanted { relay.open().map(|()| Some(relay)) } else { Ok(None) }
+        };
+        self.ec2_relay = relay(self.spec.ec2_relay, self.at.ec2_relay_port(), self.at.sim_port())?;
+        self.node_relay = relay(self.spec.node_relay, self.at.node_relay_port(), self.at.controller_port())?;
         self.start_slurmctld()?;
         self.start_local_slurmd()?;
         wait_until(limit, || {
@@ -162,18 +173,34 @@ impl Cluster {
         .to_vec()
     }
 
-    /// What slurmctld gets on top: credentials that only the simulator accepts.
+    /// What slurmctld gets on top: credentials that only the simulator accepts, or none from anywhere.
     #[must_use]
     pub fn aws_env(&self) -> Vec<(String, String)> {
-        [
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
-            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
-        ]
-        .map(|(k, v)| (k.to_owned(), v))
-        .to_vec()
+        let mut env = vec![
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ];
+        if self.spec.credentials {
+            env.extend([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+        }
+        env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    /// slurmctld ends in order and starts again, with whatever its files say now.
+    ///
+    /// # Errors
+    /// It did not come up.
+    pub fn restart_slurmctld(&mut self) -> Res<()> {
+        self.stop_slurmctld();
+        self.start_slurmctld()
+    }
+
+    /// slurmctld's log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.at.file("log/slurmctld.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A command with the cluster's environment and nothing else, given by `user`.

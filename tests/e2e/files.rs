@@ -22,7 +22,7 @@ pub struct Layout {
     pub address: String,
 }
 
-/// Ports before those of the nodes: slurmctld, controller, simulator, local slurmd.
+/// Ports before those of the nodes: slurmctld, controller, simulator, local slurmd, relays.
 pub const FIXED_PORTS: u16 = 8;
 
 impl Layout {
@@ -61,6 +61,16 @@ impl Layout {
     pub fn sim_port(&self) -> u16 {
         self.port + 2
     }
+    /// Port of the relay to the simulator.
+    #[must_use]
+    pub fn ec2_relay_port(&self) -> u16 {
+        self.port + 4
+    }
+    /// Port of the relay to the engine.
+    #[must_use]
+    pub fn node_relay_port(&self) -> u16 {
+        self.port + 5
+    }
     /// Port of the local node's slurmd.
     #[must_use]
     pub fn local_port(&self) -> u16 {
@@ -76,7 +86,7 @@ impl Layout {
     }
 }
 
-/// Text with `KEY` lines of `own` left out where `extra` sets the same key, and `extra` after it.
+/// Text with `KEY` lines of `own` left out where `extra` sets the same key, and `extra` after it; `KEY=` leaves it out.
 fn merge(own: &str, extra: &str) -> String {
     let key = |line: &str| {
         line.split_once('=')
@@ -89,8 +99,10 @@ fn merge(own: &str, extra: &str) -> String {
         text.push_str(line);
         text.push('\n');
     }
-    text.push_str(extra);
-    text.push('\n');
+    for line in extra.lines().filter(|l| !l.split_once('=').is_some_and(|(_, v)| v.trim().is_empty())) {
+        text.push_str(line);
+        text.push('\n');
+    }
     text
 }
 
@@ -160,7 +172,7 @@ PlugStackConfig={d}/etc/plugstack.conf
         text.push_str("JobSubmitPlugins=burst\n");
     }
     let (mut global, mut lines) = (String::new(), String::new());
-    for line in spec.slurm_conf.lines() {
+    for line in spec.slurm_conf.replace("{dir}", &d.to_string()).lines() {
         let starts = |k: &str| line.trim_start().to_ascii_lowercase().starts_with(k);
         let to = if starts("nodename=") || starts("partitionname=") { &mut lines } else { &mut global };
         to.push_str(line);
@@ -227,14 +239,18 @@ local_partition = \"cpu\"
         &spec.pool_toml,
     );
     let mut text = format!(
-        "[cluster]\nname = \"burst{port}\"\nstate_dir = \"{d}/burst\"\nlisten = \"{addr}:{http}\"\n\n[aws]\nregion = \
+        "[cluster]\nname = \"burst{port}\"\nstate_dir = \"{d}/burst\"\nlisten = \"{addr}:{http}\"\n{advertise}\n[aws]\nregion = \
          \"us-east-2\"\nendpoint_url = \"http://127.0.0.1:{sim}\"\n\n[prices]\nfile = \"{d}/etc/prices.json\"\n\n\
          [pool.efa]\n{pool}",
         port = at.port,
         d = at.dir.display(),
         addr = at.address,
         http = at.controller_port(),
-        sim = at.sim_port(),
+        sim = if spec.ec2_relay { at.ec2_relay_port() } else { at.sim_port() },
+        advertise = match spec.node_relay {
+            true => format!("advertise = [\"http://127.0.0.1:{}\"]\n", at.node_relay_port()),
+            false => String::new(),
+        },
     );
     for (i, b) in spec.blocks.iter().enumerate() {
         text.push_str(&format!(
@@ -293,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_test_s_own_line_replaces_the_harness_s() {
-        assert_eq!(merge("A=1\nB=2\n", "b=3\n"), "A=1\nb=3\n\n");
+        assert_eq!(merge("A=1\nB=2\n", "b=3\n"), "A=1\nb=3\n");
+        assert_eq!(merge("A=1\nB=2\n", "B=\n"), "A=1\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod checker;
 pub mod cluster;
 pub mod files;
 pub mod proc;
+pub mod relay;
 pub mod show;
 pub mod sim;
 pub mod spec;

@@ -50,7 +50,7 @@ pub struct ClusterSpec {
     pub blocks: Vec<BlockSpec>,
     /// Network of the instances.
     pub network: Network,
-    /// Lines added to slurm.conf; a key given here replaces the harness's own line.
+    /// Lines added to slurm.conf; a key given here replaces the harness's own line, `{dir}` is the cluster's directory.
     pub slurm_conf: String,
     /// Lines added to `[pool.efa]` of burst.toml; a key given here replaces the harness's own line.
     pub pool_toml: String,
@@ -64,6 +64,12 @@ pub struct ClusterSpec {
     pub start_limit: Duration,
     /// Leave everything running and in place at the end.
     pub keep: bool,
+    /// slurmctld finds AWS credentials in its environment.
+    pub credentials: bool,
+    /// A relay between slurmctld and the simulator.
+    pub ec2_relay: bool,
+    /// A relay between instances and the engine's listener.
+    pub node_relay: bool,
 }
 
 impl ClusterSpec {
@@ -94,6 +100,9 @@ impl ClusterSpec {
             zones: vec![("us-east-2b".into(), "subnet-0aa11".into())],
             start_limit: Duration::from_secs(30),
             keep: false,
+            credentials: true,
+            ec2_relay: false,
+            node_relay: false,
         }
     }
 

@@ -41,22 +41,23 @@ fn gangs(evidence: &Evidence) -> BTreeMap<(&str, &str), Vec<&Instance>> {
     all
 }
 
-/// One fleet per attempt, no two fleets of a gang alive at once beyond its size, and no more paid attempts than allowed
+/// One fleet per launch intent, no two fleets of a gang alive at once beyond its size, and no more paid attempts than allowed
 /// for each time the job was (re)queued.
 pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
     let jobs = evidence.last_jobs();
     for ((job, gang), members) in gangs(evidence) {
-        let mut attempts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut intents: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         let mut fleets: BTreeSet<&str> = BTreeSet::new();
         for i in &members {
-            attempts.entry(i.tag("slurm-burst:attempt")).or_default().insert(&i.fleet);
+            let intent = (i.tag("slurm-burst:attempt"), i.tag("slurm-burst:intent"));
+            intents.entry(intent).or_default().insert(&i.fleet);
             fleets.insert(&i.fleet);
         }
-        for (attempt, of) in &attempts {
+        for ((attempt, intent), of) in &intents {
             if of.len() > 1 {
                 let list: Vec<&str> = of.iter().copied().collect();
                 found.push(format!(
-                    "double launch: job {job} gang {gang} attempt {attempt}: fleets {}",
+                    "double launch: job {job} gang {gang} attempt {attempt} intent {intent}: fleets {}",
                     list.join(", ")
                 ));
             }

@@ -112,6 +112,8 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
         spec,
         at,
         sim: None,
+        ec2_relay: None,
+        node_relay: None,
         munged: None,
         slurmctld: None,
         slurmd: None,

@@ -73,7 +73,7 @@ fn an_instance_of_no_known_job_is_found_while_the_run_goes_on() {
 fn a_double_launch_is_found() {
     let (_dir, found) =
         planted("audit.jsonl", |t| format!("{t}{}", twin(&t, "i-00000000000000003", "fleet-2")));
-    assert!(found.iter().any(|f| f.contains("attempt 1: fleets fleet-1, fleet-2")), "{found:#?}");
+    assert!(found.iter().any(|f| f.contains("attempt 1 intent 1: fleets fleet-1, fleet-2")), "{found:#?}");
     assert!(found.iter().any(|f| f.contains("3 instances at once for 2 nodes")), "{found:#?}");
 }
 

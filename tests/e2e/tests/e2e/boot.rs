@@ -6,15 +6,43 @@ use burst_e2e::proc::wait_until;
 use serde_json::json;
 
 #[test]
-fn law1_an_instance_that_dies_booting_costs_the_whole_gang_and_no_node() {
-    let c = Cluster::start(spec("boot-failure").pool("boot_limit = \"25s\"")).unwrap();
+fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
+    let c = Cluster::start(spec("boot-failure").pool("boot_limit = \"90s\"")).unwrap();
+    let sim = c.sim.as_ref().unwrap();
+    sim.settings(&json!({"pending_ms": 4000})).unwrap();
+    let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME; sleep 2");
+    let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
+    c.wait_says(job, "booting", S).unwrap();
+    sim.stop_instance(&first[1]).unwrap();
+    sim.settings(&json!({"pending_ms": 300})).unwrap();
+    // EC2's list tells that it is gone, long before boot_limit; three stay, one comes.
+    wait_until(S, || Ok(c.log().contains("EC2 has ended the instance; replaced").then_some(()))).unwrap();
+    let whole = || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4 && !l.contains(&first[1])));
+    let now = wait_until(S, whole).unwrap();
+    let stayed = now.iter().filter(|i| first.contains(i)).count();
+    assert_eq!(stayed, 3, "first {first:?}, then {now:?}");
+    ran(&c, job, 4);
+    finish(c);
+}
+
+#[test]
+fn law1_half_a_gang_that_does_not_boot_costs_the_whole_gang_and_no_node() {
+    let c = Cluster::start(spec("boot-limit").pool("boot_limit = \"15s\"")).unwrap();
     let sim = c.sim.as_ref().unwrap();
     sim.settings(&json!({"pending_ms": 4000})).unwrap();
     let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME");
     let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
     c.wait_says(job, "booting", S).unwrap();
-    sim.stop_instance(&first[1]).unwrap();
+    for id in &first[..3] {
+        sim.stop_instance(id).unwrap();
+    }
     sim.settings(&json!({"pending_ms": 300})).unwrap();
+    let next = wait_until(S, || {
+        let living = sim.living_of(job)?;
+        Ok(Some(living).filter(|l| l.len() == 4 && l.iter().all(|i| !first.contains(i))))
+    })
+    .unwrap();
+    assert_eq!(next.len(), 4, "the one that booted was given back with the others");
     ran(&c, job, 4);
     finish(c);
 }

@@ -27,6 +27,59 @@ pub fn submit(c: &Cluster, nodes: u32, args: &[&str], script: &str) -> u32 {
     c.sbatch(User::Ordinary, &all, script).unwrap()
 }
 
+/// A program's arguments with the usual ones of a managed job before them.
+pub fn usual<'a>(nodes: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    ["-p", "efa", "-N", nodes, "-t", "5"].into_iter().chain(more.iter().copied()).collect()
+}
+
+/// Every word is in the text, whatever its case.
+pub fn holds(text: &str, words: &[&str], what: &dyn std::fmt::Debug) {
+    for word in words {
+        assert!(text.to_lowercase().contains(&word.to_lowercase()), "{what:?}: {word:?} is not in: {text}");
+    }
+}
+
+/// `sbatch` is refused, with every word in the message.
+pub fn refused(c: &Cluster, args: &[&str], words: &[&str]) {
+    let out = c.sbatch_raw(User::Ordinary, args, "true").unwrap();
+    assert!(!out.ok(), "{args:?} was accepted: {}", out.text());
+    holds(&out.text(), words, &args);
+}
+
+/// Writes a file of the user's.
+pub fn file(c: &Cluster, name: &str, text: &str) -> String {
+    let path = c.at.file("work").join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// The option for a plan with this text.
+pub fn plan(c: &Cluster, name: &str, text: &str) -> String {
+    format!("--burst-plan={}", file(c, name, text))
+}
+
+/// A job that is none of ours is accepted.
+pub fn foreign(c: &Cluster) -> u32 {
+    c.sbatch(User::Ordinary, &["-p", "cpu", "-o", "/dev/null"], "true").unwrap()
+}
+
+/// A copy of slurm.conf whose programs load other SPANK plugins than ours, or none: as an environment entry.
+pub fn with_plugstack(c: &Cluster, plugstack: &str) -> String {
+    let conf = std::fs::read_to_string(c.at.slurm_conf()).unwrap();
+    let bare: String =
+        conf.lines().filter(|l| !l.starts_with("PlugStackConfig")).map(|l| format!("{l}\n")).collect();
+    let path = c.at.file("work/slurm.conf");
+    std::fs::write(&path, format!("{bare}PlugStackConfig={plugstack}\n")).unwrap();
+    format!("SLURM_CONF={}", path.display())
+}
+
+/// What the simulator was asked to do, action by action.
+pub fn asked(c: &Cluster, action: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(c.sim.as_ref().unwrap().audit()).unwrap_or_default();
+    let lines = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.filter(|v| v["action"] == action).collect()
+}
+
 /// The job completes, on as many nodes as it asked for, one task each (its output is one node name a line).
 pub fn ran(c: &Cluster, job: u32, nodes: u32) {
     let fields = c.wait_job(job, "COMPLETED", S).unwrap();

@@ -4,75 +4,84 @@ use crate::help::*;
 use burst_e2e::show::field;
 use burst_e2e::{Cluster, User};
 
-/// Refused, with every word in the message.
-fn refused(c: &Cluster, args: &[&str], words: &[&str]) {
-    let out = c.sbatch_raw(User::Ordinary, args, "true").unwrap();
-    let text = out.text();
-    assert!(!out.ok(), "{args:?} was accepted: {text}");
-    for word in words {
-        assert!(text.to_lowercase().contains(&word.to_lowercase()), "{args:?}: {word:?} is not in: {text}");
-    }
-}
-
-fn file(c: &Cluster, name: &str, text: &str) -> String {
-    let path = c.at.file("work").join(name);
-    std::fs::write(&path, text).unwrap();
-    format!("--burst-plan={}", path.display())
-}
-
 #[test]
 fn law5_hostile_input_is_refused_with_a_message() {
     let c = cluster("refusals");
-    let base = ["-p", "efa", "-N", "2", "-t", "5"];
-    let with = |more: &[&'static str]| -> Vec<&'static str> {
-        base.iter().copied().chain(more.iter().copied()).collect()
-    };
-    refused(&c, &with(&["--burst-plan=/nowhere/plan.json"]), &["/nowhere/plan.json"]);
+    refused(&c, &usual("2", &["--burst-plan=/nowhere/plan.json"]), &["/nowhere/plan.json", "no such file"]);
+    let huge = format!("{{\"should_burst\":true,\"x\":\"{}\"}}", "a".repeat(10 << 20));
     for (name, text, words) in [
         ("empty", "", &["empty"][..]),
         ("broken", "{\"should_burst\": tru", &[":1:18", "not JSON"]),
+        ("words", "please launch 2 nodes", &["JSON object"]),
+        ("list", "[]", &["object"]),
+        ("wrong", "{\n \"should_burst\": \"yes\"}", &[":2:", "should_burst", "true"]),
+        (
+            "count",
+            "{\"should_burst\":true,\"instance_specification\":{\"instance_count\":1.5}}",
+            &["instance_count"],
+        ),
         (
             "negative",
             "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":-5}}",
             &["max_total_cost"],
         ),
-        ("list", "[]", &["object"]),
+        (
+            "nan",
+            "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":NaN}}",
+            &["not JSON", ":1:"],
+        ),
+        (
+            "nan-text",
+            "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":\"NaN\"}}",
+            &["max_total_cost"],
+        ),
+        (
+            "infinite",
+            "{\"should_burst\":true,\"cost_constraints\":{\"max_total_cost\":1e999}}",
+            &["max_total_cost"],
+        ),
+        ("twice", "{\"should_burst\":true,\"should_burst\":false}", &["should_burst", "twice"]),
+        ("huge", &huge, &["too large", "65536"]),
     ] {
-        let plan = file(&c, name, text);
-        let mut args = base.to_vec();
-        args.push(&plan);
-        refused(&c, &args, words);
+        let plan = plan(&c, name, text);
+        refused(&c, &usual("2", &[&plan]), words);
     }
-    let huge = file(&c, "huge", &format!("{{\"should_burst\":true,\"x\":\"{}\"}}", "a".repeat(10 << 20)));
-    let mut args = base.to_vec();
-    args.push(&huge);
-    refused(&c, &args, &["65536"]);
-    refused(&c, &["-p", "efa", "-N", "65", "-t", "5"], &["64"]);
-    refused(&c, &["-p", "efa", "-N", "1", "-t", "UNLIMITED"], &["time limit"]);
-    refused(&c, &["-p", "efa,cpu", "-N", "1", "-t", "5"], &["partition"]);
-    refused(&c, &with(&["--burst-types=hpc7a.2xlarge"]), &["hpc7a.2xlarge"]);
-    refused(&c, &with(&["--burst-market=mixed"]), &["market"]);
-    // Forged: the environment without SPANK's own check.
-    let out = c
-        .run(
-            User::Ordinary,
-            "env",
-            &[
-                "_SLURM_SPANK_OPTION_burst_burst-plan=x",
-                "SPANK_BURST_PLAN={",
-                "sbatch",
-                "-p",
-                "efa",
-                "-N",
-                "999",
-                "--wrap",
-                "true",
-            ],
-            "",
-        )
-        .unwrap();
-    assert!(!out.ok(), "{out:?}");
+    let directory = format!("--burst-plan={}", c.at.file("work").display());
+    refused(&c, &usual("2", &[&directory]), &["a directory"]);
+    let secret = plan(&c, "secret", "{\"should_burst\":true}");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(c.at.file("work/secret"), mode).unwrap();
+    refused(&c, &usual("2", &[&secret]), &["permission"]);
+
+    refused(&c, &usual("65", &[]), &["64"]);
+    refused(&c, &usual("0", &[]), &["0"]);
+    refused(&c, &["-p", "efa", "-N", "1", "-t", "UNLIMITED"], &["time limit", "--time"]);
+    refused(&c, &["-p", "efa,cpu", "-N", "1", "-t", "5"], &["partition lists", "efa,cpu"]);
+    for (option, words) in [
+        ("--burst-types=hpc7a.2xlarge", &["hpc7a.2xlarge does not exist", "hpc7a.96xlarge"][..]),
+        ("--burst-types=;rm", &["instance type"]),
+        ("--burst-market=mixed", &["market", "on-demand or spot"]),
+        ("--burst-market=spot", &["market"]),
+        ("--burst-efa=yes", &["required, preferred or off"]),
+        ("--burst-max-cost=-5", &["burst-max-cost"]),
+        ("--burst-max-cost=NaN", &["burst-max-cost"]),
+        ("--burst-wait=soon", &["burst-wait"]),
+        ("--burst-else=perhaps", &["wait, local or cancel"]),
+        ("--burst=gpu", &["no pool `gpu`", "efa"]),
+        ("--nodelist=efa7-0001", &["--nodelist"]),
+    ] {
+        refused(&c, &usual("2", &[option]), words);
+    }
+    refused(&c, &["-p", "cpu", "-N", "1", "-t", "5", "--burst=efa", "--nodelist=local1"], &["--nodelist"]);
+    let stay = plan(&c, "stay", "{\"should_burst\":false}");
+    refused(&c, &usual("2", &[&stay]), &["should_burst=false", "partition cpu"]);
     assert!(c.run(User::Root, "squeue", &["-h"], "").unwrap().out.is_empty(), "nothing was queued");
+
+    // Where it was sent is a local partition: it runs there untouched.
+    let local = c.sbatch(User::Ordinary, &["-p", "cpu", "-o", "/dev/null", &stay], "true").unwrap();
+    let done = c.wait_job(local, "COMPLETED", S).unwrap();
+    assert_eq!((field(&done, "AdminComment"), field(&done, "NodeList")), ("", "local1"));
+    assert!(asked(&c, "CreateFleet").is_empty(), "nothing was launched");
     finish(c);
 }
 
