@@ -51,8 +51,9 @@ e2e: ## Whole clusters, end to end
 model-check: ## Requests recorded by the e2e runs against botocore's service model
 	@.ci/model-check.sh
 
-bench: build ## Figures, to target/bench/summary.json
-	@if [ -x $(BIN)/burst-bench ]; then $(BIN)/burst-bench; else echo "bench: $(BIN)/burst-bench was not built"; exit 1; fi
+bench: build ## Figures to target/bench/summary.json, raw samples beside it; builds once more from nothing (SECTIONS="hook gangs …")
+	$(BIN)/burst-bench $(SECTIONS)
+	$(BIN)/burst-checker --bench $(TARGET)/bench
 
 install: ## Install what `make build` built: DESTDIR= PREFIX=/usr SLURM_PLUGIN_DIR=
 	@test -n "$(SLURM_PLUGIN_DIR)" || { echo "install: Slurm's plugin directory was not found; give SLURM_PLUGIN_DIR="; exit 1; }

@@ -99,6 +99,8 @@ pub enum Cmd {
     /// they are gone. Works with slurmctld down, and is meant for that: a running slurmctld launches again for the
     /// jobs it has, so it is named in a warning.
     StopEverything(commands::stop::StopArgs),
+    /// Show how long the plugin held slurmctld up lately, per submitted job
+    Timings,
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -215,6 +217,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Fail> {
         }
         Cmd::SlurmConf(args) => commands::slurm_conf::run(common, args),
         Cmd::Terminate { gang } => commands::terminate::run(common, gang),
+        Cmd::Timings => commands::timings::run(common),
         Cmd::StopEverything(args) => commands::stop::run(common, args),
         Cmd::Completions { shell } => {
             let mut bytes = Vec::new();

@@ -7,5 +7,6 @@ pub mod slurm_conf;
 pub mod status;
 pub mod stop;
 pub mod terminate;
+pub mod timings;
 pub mod validate;
 pub mod view;

@@ -162,8 +162,16 @@ async fn query(State(desk): State<Desk>, body: Bytes) -> Response {
     let (uid, operator) = (caller.uid, desk.is_operator(caller.uid));
     let question = match text(&caller.payload, "what") {
         "status" => Question::Status { uid, operator },
+        "timings" if operator => Question::Timings,
+        "timings" => {
+            return refuse(
+                403,
+                "identity",
+                "only root, SlurmUser and the operators of burst.toml may ask this",
+            );
+        }
         "explain" => Question::Explain { uid, operator, job: text(&caller.payload, "job").to_owned() },
-        _ => return refuse(400, "what", "`what` is status or explain"),
+        _ => return refuse(400, "what", "`what` is status, explain or timings"),
     };
     let (status, answer) = desk.ask(question).await;
     json_answer(status, &answer)

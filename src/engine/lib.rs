@@ -13,6 +13,7 @@ pub mod journal;
 pub mod prepare;
 pub mod shared;
 pub mod start;
+pub mod timings;
 pub mod views;
 mod world;
 

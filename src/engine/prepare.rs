@@ -11,7 +11,12 @@ use burst_policy::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::sync::watch;
+
+/// How long a launch waits for the first look at EC2 after slurmctld's start.
+const FIRST_LOOK: Duration = Duration::from_secs(20);
 
 /// Placement groups kept ready beside those in use: EC2 allows 500 a Region.
 const GROUPS_READY: usize = 4;
@@ -28,6 +33,8 @@ struct Groups {
 pub struct Prepare {
     templates: Mutex<BTreeMap<String, TemplateRef>>,
     groups: Mutex<Groups>,
+    /// EC2 was asked about types, subnets, templates and groups, with whatever success.
+    looked: watch::Sender<bool>,
 }
 
 fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -56,7 +63,12 @@ impl Prepare {
         gang: &Gang,
         rung: &Rung,
     ) -> Result<(TemplateRef, Option<String>), CloudError> {
+        // A look that takes too long fails the launch's own calls, too, and those say why.
+        let _ = tokio::time::timeout(FIRST_LOOK, self.looked.subscribe().wait_for(|done| *done)).await;
         let snapshot = hands.shared.snapshot.load_full();
+        if let Some(why) = snapshot.wrong_subnets.get(&gang.pool) {
+            return Err(broken("WrongSubnet", why.clone()));
+        }
         let config =
             snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
         let pool = config
@@ -158,6 +170,11 @@ impl Prepare {
             groups.used.remove(&name);
             groups.free.insert(name);
         }
+    }
+
+    /// The first look at EC2 is over.
+    pub fn looked(&self) {
+        self.looked.send_replace(true);
     }
 
     /// Makes ahead what launches will need: groups that EC2 still has are used again, templates of every block made.

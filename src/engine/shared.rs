@@ -2,6 +2,7 @@
 //!
 //! job_submit and job_modify only ever read what is published here and try to push: no lock is held, nothing waits.
 
+use crate::timings::Timings;
 use arc_swap::ArcSwap;
 use burst_plan::Seconds;
 use burst_policy::{Config, TypeBook, gang::Gang, prices::Prices};
@@ -40,8 +41,22 @@ pub struct Snapshot {
     pub partitions: Option<BTreeMap<String, PartitionFacts>>,
     /// The cluster's default partition.
     pub default_partition: Option<String>,
-    /// Pools that may not launch, with the reason.
+    /// Pools that may not launch, with what slurm.conf lacks.
     pub refused_pools: BTreeMap<String, String>,
+    /// Pools that may not launch, with what EC2 says of their subnets.
+    pub wrong_subnets: BTreeMap<String, String>,
+}
+
+impl Snapshot {
+    /// Why the pool may not launch, if it may not.
+    #[must_use]
+    pub fn refusal(&self, pool: &str) -> Option<String> {
+        let why: Vec<&str> = [&self.refused_pools, &self.wrong_subnets]
+            .iter()
+            .filter_map(|m| Some(m.get(pool)?.as_str()))
+            .collect();
+        (!why.is_empty()).then(|| why.join("; "))
+    }
 }
 
 /// A managed job as job_modify knows it.
@@ -68,6 +83,8 @@ pub struct Shared {
     pub called: AtomicBool,
     /// The engine is up.
     pub running: AtomicBool,
+    /// How long job_submit took.
+    pub timings: Timings,
 }
 
 /// A job job_submit has held.

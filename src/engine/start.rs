@@ -162,13 +162,12 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
             refused.insert(pool.name.clone(), text);
         }
     }
-    shared.snapshot.store(Arc::new(Snapshot {
-        kill_margin: Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60),
-        partitions: Some(facts),
-        default_partition,
-        refused_pools: refused,
-        ..(*old).clone()
-    }));
+    publish(shared, |s| {
+        s.kill_margin = Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60);
+        s.partitions = Some(facts.clone());
+        s.default_partition.clone_from(&default_partition);
+        s.refused_pools.clone_from(&refused);
+    });
 }
 
 /// Names of the pool that its partition does not have.
@@ -333,18 +332,22 @@ async fn serve(controller: Arc<dyn Controller>, listen: std::net::SocketAddr, de
     }
 }
 
-/// Learns types and makes templates and groups, until it has worked once.
+/// Learns types and subnets, makes templates and groups, until it has worked once.
 async fn ahead(hands: Hands) {
     let mut told = String::new();
+    let look = async || {
+        learn_types(&hands).await?;
+        learn_subnets(&hands).await?;
+        hands.prepare.ahead(&hands).await
+    };
     loop {
-        let text = match learn_types(&hands).await {
-            Ok(()) => match hands.prepare.ahead(&hands).await {
-                Ok(()) => {
-                    hands.controller.log(Loud::Info, "launch templates and placement groups are ready");
-                    return;
-                }
-                Err(e) => e.to_string(),
-            },
+        let outcome = look().await;
+        hands.prepare.looked();
+        let text = match outcome {
+            Ok(()) => {
+                hands.controller.log(Loud::Info, "launch templates and placement groups are ready");
+                return;
+            }
             Err(e) => e.to_string(),
         };
         if text != told {
@@ -353,6 +356,45 @@ async fn ahead(hands: Hands) {
         }
         tokio::time::sleep(AGAIN * 5).await;
     }
+}
+
+/// A subnet lies in one zone, whatever burst.toml says: EC2 would launch there, and the plan's zone, the placement group
+/// and the price would be another's.
+async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
+    let old = hands.shared.snapshot.load_full();
+    let Some(config) = &old.config else { return Ok(()) };
+    let ids: BTreeSet<String> =
+        config.pools.values().flat_map(|p| p.zones.iter().map(|z| z.1.clone())).collect();
+    let known = hands.cloud.subnets(&ids.into_iter().collect::<Vec<_>>()).await?;
+    let mut wrong = BTreeMap::new();
+    for pool in config.pools.values() {
+        let why: Vec<String> = pool
+            .zones
+            .iter()
+            .filter_map(|(zone, subnet)| {
+                let (real, _) = known.get(subnet).filter(|(real, _)| real != zone)?;
+                Some(format!(
+                    "subnet {subnet} lies in {real}, not in {zone} (write zones = {{ {real} = \"{subnet}\" }})"
+                ))
+            })
+            .collect();
+        if !why.is_empty() {
+            let text = why.join("; ");
+            hands.controller.log(Loud::Error, &format!("pool {} may not launch: {text}", pool.name));
+            wrong.insert(pool.name.clone(), text);
+        }
+    }
+    publish(&hands.shared, |s| s.wrong_subnets = wrong.clone());
+    Ok(())
+}
+
+/// Publishes a change of what job_submit decides with; nobody else's change is lost.
+fn publish(shared: &Shared, change: impl Fn(&mut Snapshot)) {
+    shared.snapshot.rcu(|old| {
+        let mut new = (**old).clone();
+        change(&mut new);
+        new
+    });
 }
 
 async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
@@ -367,7 +409,6 @@ async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
     for fact in facts {
         types.0.insert(fact.name.clone(), fact);
     }
-    let now = hands.shared.snapshot.load_full();
-    hands.shared.snapshot.store(Arc::new(Snapshot { types, ..(*now).clone() }));
+    publish(&hands.shared, |s| s.types = types.clone());
     Ok(())
 }

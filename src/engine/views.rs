@@ -1,9 +1,12 @@
 //! What people are shown (docs/WIRE.md GANGVIEW).
 
-use crate::core::{Core, Slot};
+use crate::{
+    core::{Core, Slot},
+    timings::Timings,
+};
 use burst_policy::gang::{Gang, Phase, says, step};
 use serde_json::{Value, json};
-use std::{fmt::Write as _, sync::atomic::Ordering};
+use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
 /// One gang.
 pub(crate) fn gang(slot: &Slot) -> Value {
@@ -64,7 +67,7 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
         let names: Vec<&String> = pool.blocks.iter().flat_map(|b| b.names.iter()).collect();
         let busy = names.iter().filter(|n| core.taken.contains(**n)).count();
         let free = names.iter().filter(|n| !core.taken.contains(**n) && core.node_view(n).is_free());
-        let why: Vec<&String> = snapshot.refused_pools.get(&pool.name).into_iter().collect();
+        let why: Vec<String> = snapshot.refusal(&pool.name).into_iter().collect();
         pools.push(json!({
             "name": pool.name, "partition": pool.partition, "state": if why.is_empty() { "ok" } else { "refused" },
             "why": why, "names": names.len(), "busy": busy, "free": free.count(),
@@ -82,6 +85,15 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
                     "version": env!("CARGO_PKG_VERSION")},
         "pools": pools, "gangs": gangs.into_iter().map(gang).collect::<Vec<_>>(), "warnings": warnings,
     })
+}
+
+/// What job_submit cost slurmctld.
+pub(crate) fn timings(t: &Timings) -> Value {
+    let of = |managed| {
+        let took = t.took(managed);
+        json!({"calls": took.calls, "ns": took.ns})
+    };
+    json!({"job_submit": {"managed": of(true), "foreign": of(false)}})
 }
 
 /// OpenMetrics text.
@@ -104,9 +116,24 @@ pub(crate) fn metrics(core: &Core) -> String {
         "# TYPE burst_instances gauge\n# HELP burst_instances Instances of living gangs.\nburst_instances {instances}\n\
          # TYPE burst_panics counter\n# HELP burst_panics Panics caught at the plugin's border.\nburst_panics_total {}\n\
          # TYPE burst_queue_full counter\n# HELP burst_queue_full Jobs refused because the queue was full.\n\
-         burst_queue_full_total {}\n# EOF\n",
+         burst_queue_full_total {}\n# TYPE burst_job_submit_seconds summary\n\
+         # HELP burst_job_submit_seconds Time in job_submit, of the last {} calls.\n",
         shared.panics.load(Ordering::Relaxed),
-        shared.queue_full.load(Ordering::Relaxed)
+        shared.queue_full.load(Ordering::Relaxed),
+        crate::timings::KEPT,
     );
+    for managed in [true, false] {
+        let took = shared.timings.took(managed);
+        for part in [0.5, 0.99, 1.0] {
+            let Some(ns) = took.quantile(part) else { continue };
+            let seconds = Duration::from_nanos(ns).as_secs_f64();
+            let _ = writeln!(
+                out,
+                "burst_job_submit_seconds{{managed=\"{managed}\",quantile=\"{part}\"}} {seconds}"
+            );
+        }
+        let _ = writeln!(out, "burst_job_submit_seconds_count{{managed=\"{managed}\"}} {}", took.calls);
+    }
+    out.push_str("# EOF\n");
     out
 }

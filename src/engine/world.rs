@@ -43,7 +43,7 @@ impl House for World<'_> {
         let Some(pool) = config.pools.get(&gang.pool) else {
             return refuse(format!("pool {} is not in burst.toml any more", gang.pool));
         };
-        if let Some(why) = self.snapshot.refused_pools.get(&gang.pool) {
+        if let Some(why) = self.snapshot.refusal(&gang.pool) {
             return refuse(format!("pool {} may not launch: {why}", gang.pool));
         }
         let site = Site {

@@ -151,9 +151,7 @@ fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
         Err(why) => return end(&settings, &why),
     };
     say(&format!("this is node {}", named.node));
-    // slurmctld compares whole seconds: a slurmd whose boot falls into the second of POWER_UP can be taken for the boot
-    // before it, and would be waited for until boot_limit (seen on 22.05). Start in the next one.
-    std::thread::sleep(watch::to_next_second());
+    std::thread::sleep(watch::before_slurmd());
     let mut daemon = match slurmd::Slurmd::start(&settings, &named.node, &named.slurmd_args) {
         Ok(d) => d,
         Err(e) => {

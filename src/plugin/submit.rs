@@ -24,6 +24,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 /// SLURM_SUCCESS.
@@ -59,9 +60,18 @@ fn is_pool_partition(s: &Snapshot, partition: &str) -> bool {
     })
 }
 
-/// The entry.
+/// The entry, timed.
 pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
-    let (Some(v), Some(handle)) = (job.view(), startup::handle()) else { return PASS };
+    let began = Instant::now();
+    let Some(handle) = startup::handle() else { return PASS };
+    let answer = answer(job, uid, message, handle);
+    handle.shared.timings.note(answer.is_some(), began.elapsed());
+    answer.unwrap_or(PASS)
+}
+
+/// None: the job is not ours.
+fn answer(job: Job, uid: u32, message: Message, handle: &Handle) -> Option<c_int> {
+    let v = job.view()?;
     handle.shared.called.store(true, Ordering::Relaxed);
     let options = view::spank_value(&v, "BURST_OPTS");
     let plan = view::spank_value(&v, "BURST_PLAN");
@@ -69,16 +79,16 @@ pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
     let partition = std::str::from_utf8(shim::bytes(&v.partition)).unwrap_or("");
     let lost = lost(&v, options, plan);
     if options.is_none() && plan.is_none() && lost.is_none() && !is_pool_partition(&snapshot, partition) {
-        return PASS;
+        return None;
     }
     if let Some(why) = lost {
         message.set(&shorten(&format!("slurm-burst: {why}")));
-        return REFUSE;
+        return Some(REFUSE);
     }
     if handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
-        return after_panic(job, message);
+        return Some(after_panic(job, message));
     }
-    match decide(&v, uid, options, plan, &snapshot, handle) {
+    Some(match decide(&v, uid, options, plan, &snapshot, handle) {
         Ok(None) => PASS,
         Ok(Some(held)) => {
             job.hold(&held.comment);
@@ -92,7 +102,7 @@ pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
             message.set(&shorten(&format!("slurm-burst: {why}")));
             REFUSE
         }
-    }
+    })
 }
 
 /// An option that was given while what it said did not arrive: SPANK's `optional` lets sbatch go on after a
@@ -208,7 +218,7 @@ fn decide(
 }
 
 fn refuse_what_cannot_be(v: &shim::burst_job_view_t, pool: &Pool, snapshot: &Snapshot) -> Result<(), String> {
-    if let Some(why) = snapshot.refused_pools.get(&pool.name) {
+    if let Some(why) = snapshot.refusal(&pool.name) {
         return Err(format!("pool {} may not launch: {why}; tell your administrator", pool.name));
     }
     if !shim::bytes(&v.req_nodes).is_empty() {

@@ -2,6 +2,7 @@
 //! simulator's audit log. It knows nothing of the plugin's code.
 
 mod evidence;
+pub mod figures;
 mod rules;
 
 pub use evidence::{Evidence, Instance, Job, MARK, Node};

@@ -7,6 +7,7 @@ mod setup;
 use crate::files::{Layout, which};
 use crate::proc::{self, Output, Proc, run, wait_until};
 use crate::relay::Relay;
+use crate::show::{Fields, field};
 use crate::sim::Sim;
 use crate::spec::{ClusterSpec, Network};
 use crate::{Context, Res};
@@ -43,7 +44,7 @@ pub struct Cluster {
     pub node_relay: Option<Relay>,
     munged: Option<Proc>,
     slurmctld: Option<Proc>,
-    slurmd: Option<Proc>,
+    slurmds: Vec<Proc>,
     stopped: bool,
     // Held for as long as the ports are ours.
     _ports: Vec<File>,
@@ -91,12 +92,18 @@ impl Cluster {
         self.ec2_relay = relay(self.spec.ec2_relay, self.at.ec2_relay_port(), self.at.sim_port())?;
         self.node_relay = relay(self.spec.node_relay, self.at.node_relay_port(), self.at.controller_port())?;
         self.start_slurmctld()?;
-        self.start_local_slurmd()?;
+        let local: Vec<String> = std::iter::once("local1".to_owned())
+            .chain((1..=self.spec.idle).map(|n| format!("idle-{n:04}")))
+            .collect();
+        local.iter().try_for_each(|name| self.start_local_slurmd(name))?;
         wait_until(limit, || {
-            let up = self.node("local1").is_ok_and(|n| n.get("State").is_some_and(|s| s.starts_with("IDLE")));
-            Ok(up.then_some(()))
+            let idle =
+                |n: &Fields| field(n, "State").starts_with("IDLE") && !field(n, "State").ends_with('*');
+            let nodes = self.nodes().unwrap_or_default();
+            let up = nodes.iter().filter(|n| idle(n) && local.iter().any(|l| l == field(n, "NodeName")));
+            Ok((up.count() == local.len()).then_some(()))
         })
-        .context("local1 becoming idle")
+        .context("the local nodes becoming idle")
     }
 
     /// Starts slurmctld and waits until it answers.
@@ -119,10 +126,10 @@ impl Cluster {
         .context("slurmctld answering")
     }
 
-    fn start_local_slurmd(&mut self) -> Res<()> {
+    fn start_local_slurmd(&mut self, name: &str) -> Res<()> {
         let mut command = self.command(&which("slurmd"), User::Root);
-        command.args(["-D", "-N", "local1", "-f"]).arg(self.at.slurm_conf());
-        self.slurmd = Some(Proc::spawn("slurmd", &self.at.file("log/slurmd.out"), &mut command)?);
+        command.args(["-D", "-N", name, "-f"]).arg(self.at.slurm_conf());
+        self.slurmds.push(Proc::spawn("slurmd", &self.at.file("log/slurmd.out"), &mut command)?);
         Ok(())
     }
 
@@ -243,10 +250,8 @@ impl Cluster {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        for p in [&mut self.slurmctld, &mut self.slurmd] {
-            if let Some(mut p) = p.take() {
-                p.stop(Duration::from_secs(5));
-            }
+        for mut p in self.slurmctld.take().into_iter().chain(self.slurmds.drain(..)) {
+            p.stop(Duration::from_secs(5));
         }
         if let Some(mut sim) = self.sim.take() {
             sim.stop();

@@ -76,6 +76,11 @@ impl Layout {
     pub fn local_port(&self) -> u16 {
         self.port + 3
     }
+    /// Port of the first of the nodes that run from the start.
+    #[must_use]
+    pub fn idle_port(&self, spec: &ClusterSpec) -> u16 {
+        self.port + FIXED_PORTS + spec.blocks.iter().map(|b| b.count).sum::<u16>()
+    }
     /// First and last port of a block's slurmds.
     #[must_use]
     pub fn block_ports(&self, spec: &ClusterSpec, index: usize) -> (u16, u16) {
@@ -157,7 +162,7 @@ TreeWidth=64
 ResumeProgram={d}/bin/burst-resume
 SuspendProgram={d}/bin/burst-suspend
 SuspendTime=86400
-SuspendExcParts=cpu
+SuspendExcParts=cpu{idle}
 ResumeRate=0
 SuspendRate=0
 ResumeTimeout=600
@@ -167,6 +172,7 @@ PlugStackConfig={d}/etc/plugstack.conf
         port = at.slurmctld_port(),
         slurmd_port = if spec.network == Network::Netns { 6818 } else { at.local_port() },
         socket = at.munge_socket().display(),
+        idle = if spec.idle > 0 { ",idle" } else { "" },
     );
     if plugin {
         text.push_str("JobSubmitPlugins=burst\n");
@@ -179,6 +185,16 @@ PlugStackConfig={d}/etc/plugstack.conf
         to.push('\n');
     }
     let text = merge(&text, &global);
+    if spec.idle > 0 {
+        let (n, first) = (spec.idle, at.idle_port(spec));
+        lines.push_str(&format!(
+            "NodeName=idle-[0001-{n:04}] NodeAddr={address} NodeHostname={host} Port=[{first}-{last}] CPUs=4 \
+             RealMemory=1000 State=UNKNOWN\n\
+             PartitionName=idle Nodes=idle-[0001-{n:04}] MaxTime=INFINITE DefaultTime=10 State=UP \
+             OverSubscribe=EXCLUSIVE\n",
+            last = first + n - 1,
+        ));
+    }
     format!(
         "{text}NodeName=local1 NodeAddr={address} NodeHostname={host} Port={port} CPUs=4 RealMemory=1000 State=UNKNOWN\n\
          PartitionName=cpu Nodes=local1 Default=YES MaxTime=INFINITE DefaultTime=10 State=UP OverSubscribe=FORCE:8\n\

@@ -4,6 +4,7 @@
 //! simulator beside whatever Slurm the machine already runs; [`checker`] judges what happened from text alone.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod checker;
 pub mod cluster;
 pub mod files;

@@ -66,6 +66,8 @@ pub struct ClusterSpec {
     pub keep: bool,
     /// slurmctld finds AWS credentials in its environment.
     pub credentials: bool,
+    /// Nodes of the partition `idle`, each a slurmd that runs from the start.
+    pub idle: u16,
     /// A relay between slurmctld and the simulator.
     pub ec2_relay: bool,
     /// A relay between instances and the engine's listener.
@@ -101,6 +103,7 @@ impl ClusterSpec {
             start_limit: Duration::from_secs(30),
             keep: false,
             credentials: true,
+            idle: 0,
             ec2_relay: false,
             node_relay: false,
         }

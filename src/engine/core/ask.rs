@@ -52,6 +52,8 @@ pub enum Question {
         /// `12` or `12_3`.
         job: String,
     },
+    /// How long job_submit took.
+    Timings,
     /// End a gang.
     Terminate {
         /// GANG or GANG_TASK.
@@ -106,6 +108,7 @@ impl Core {
                     .collect();
                 Answer::Living(ids, open)
             }
+            Question::Timings => Answer::Json(200, views::timings(&self.hands.shared.timings)),
             Question::Metrics => Answer::Json(200, Value::String(views::metrics(self))),
         }
     }

@@ -1,11 +1,13 @@
-//! `burst-checker DIR [--running] [--margin SECONDS]`: judges the evidence of a run.
+//! `burst-checker DIR [--running] [--margin SECONDS]`: judges the evidence of a run. `burst-checker --bench DIR`: judges
+//! figures.
 #![forbid(unsafe_code)]
 
-use burst_e2e::checker::{Evidence, Expect, check};
+use burst_e2e::checker::{Evidence, Expect, check, figures};
+use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: burst-checker DIR [--running] [--margin SECONDS]
-DIR holds jobs.txt, nodes.txt, slurmctld.log and audit.jsonl. Exit codes: 0 all right, 1 violations, 2 usage.";
+const USAGE: &str = "usage: burst-checker DIR [--running] [--margin SECONDS] | burst-checker --bench DIR
+DIR holds jobs.txt, nodes.txt, slurmctld.log and audit.jsonl; for --bench summary.json and raw/. Exit codes: 0 all right, 1 violations, 2 usage.";
 
 fn main() -> ExitCode {
     let mut expect = Expect::default();
@@ -18,6 +20,9 @@ fn main() -> ExitCode {
                 Some(seconds) => expect.after_end_ms = seconds.saturating_mul(1000),
                 None => return usage("--margin needs a number of seconds"),
             },
+            "--bench" => {
+                return args.next().map_or_else(|| usage("--bench needs a directory"), |d| bench(d.as_ref()));
+            }
             other if other.starts_with('-') || dir.is_some() => {
                 return usage(&format!("unknown argument {other}"));
             }
@@ -41,6 +46,18 @@ fn main() -> ExitCode {
         evidence.last_jobs().len()
     );
     if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A figure that its samples do not give is a violation, one over its limit is only told: machines differ.
+fn bench(dir: &Path) -> ExitCode {
+    let (wrong, over) = match figures::judge(dir) {
+        Ok(found) => found,
+        Err(e) => return usage(&e),
+    };
+    wrong.iter().for_each(|line| println!("{line}"));
+    over.iter().for_each(|line| println!("over its limit: {line}"));
+    println!("checker: {} violations in the figures, {} over their limits", wrong.len(), over.len());
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn usage(why: &str) -> ExitCode {

@@ -73,7 +73,7 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
     let dir = tempfile::Builder::new().prefix("burst-").tempdir_in("/tmp").context("temporary directory")?;
     let host = run(&mut Command::new(which("hostname")), "", Duration::from_secs(5))?.out;
     let host = host.trim().split('.').next().unwrap_or("localhost").to_owned();
-    let (port, held) = ports(usize::from(FIXED_PORTS) + spec.names())?;
+    let (port, held) = ports(usize::from(FIXED_PORTS) + spec.names() + usize::from(spec.idle))?;
     let netns_prefix = format!("10.{}", 150 + (port - FIRST_PORT) / SLOT);
     let at = Layout {
         dir: dir.path().to_owned(),
@@ -116,7 +116,7 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
         node_relay: None,
         munged: None,
         slurmctld: None,
-        slurmd: None,
+        slurmds: Vec::new(),
         stopped: false,
         _ports: held,
         dir: Some(dir),
