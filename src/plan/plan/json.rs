@@ -85,6 +85,16 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     words.len() * 8 + end.unwrap_or(rest.len())
 }
 
+/// Equal for equal bytes, and for few others; whoever makes them collide only makes the comparison above happen.
+fn mark(bytes: &[u8]) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let mix = |mark: u64, word: [u8; 8]| (mark ^ u64::from_le_bytes(word)).wrapping_mul(MIX).rotate_left(29);
+    mix(words.iter().fold(bytes.len() as u64, |mark, word| mix(mark, *word)), last)
+}
+
 struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -134,6 +144,8 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, depth: u32) -> Result<Vec<Member<'a>>> {
         let mut out: Vec<Member<'a>> = Vec::with_capacity(8);
+        // Keys are told apart by their marks first: comparing texts with each other is most of the work otherwise.
+        let mut marks: Vec<u64> = Vec::with_capacity(8);
         self.at += 1;
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -148,7 +160,8 @@ impl<'a> Reader<'a> {
             }
             let at = self.at;
             let key = self.string()?;
-            if out.iter().any(|m| m.key == key) {
+            let own = mark(key.as_bytes());
+            if marks.contains(&own) && out.iter().any(|m| m.key == key) {
                 let key = crate::clean(&key, 60);
                 return Err(Stop { at, text: format!("`{key}` stands twice in this object: keep one") });
             }
@@ -161,6 +174,7 @@ impl<'a> Reader<'a> {
             }
             let value = self.value(depth + 1)?;
             out.push(Member { at, key, value });
+            marks.push(own);
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,

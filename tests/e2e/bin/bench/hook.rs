@@ -30,7 +30,7 @@ fn plan(c: &Cluster, bytes: usize) -> Res<PathBuf> {
         let room = bytes - plan.to_string().len();
         let params = plan.pointer_mut("/mpi_configuration/mpi_tuning_params").and_then(Value::as_object_mut);
         let params = params.ok_or("the plan has no mpi_tuning_params")?;
-        let value = "x".repeat(room.saturating_sub(32).clamp(1, 40));
+        let value = "x".repeat(room.saturating_sub(32).clamp(1, bytes / 200));
         params.insert(format!("OMPI_MCA_parameter_{n:04}"), json!(value));
         n += 1;
     }
