@@ -7,6 +7,7 @@ mod arrays;
 mod ask;
 mod licences;
 mod poll;
+mod strays;
 
 use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
@@ -108,6 +109,7 @@ pub struct Core {
     jitter: u64,
     nodes_changed: watch::Sender<u64>,
     pub(crate) strangers: HashSet<String>,
+    strays: strays::Strays,
     pub(crate) born_ms: u64,
 }
 
@@ -142,6 +144,7 @@ impl Core {
             jitter: now_ms() | 1,
             nodes_changed: changed,
             strangers: HashSet::new(),
+            strays: strays::Strays::default(),
             born_ms: now_ms(),
         };
         for gang in docs {

@@ -244,25 +244,11 @@ impl Core {
     }
 
     /// The tripwire: Slurm wants one of our names up that no living gang backs.
-    fn power(&mut self, op: &str, nodes: &[String]) -> Answer {
+    fn power(&self, op: &str, nodes: &[String]) -> Answer {
         if op != "resume" {
             return Answer::Json(200, json!({"ok": true, "says": "noted"}));
         }
-        let backed: HashSet<&String> =
-            self.slots.values().filter(|s| s.gang.powered).flat_map(|s| s.gang.all_names()).collect();
-        let bare: Vec<String> = nodes.iter().filter(|n| !backed.contains(n)).cloned().collect();
-        if bare.is_empty() {
-            return Answer::Json(200, json!({"ok": true, "says": "all names are backed by gangs"}));
-        }
-        let names = bare.join(",");
-        let text = format!("Slurm asked to resume {names}, which no gang backs: powered down again");
-        self.hands.controller.log(crate::controller::Loud::Error, &text);
-        let controller = self.hands.controller.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(e) = controller.power_down(&names) {
-                tracing::warn!(names, error = %e, "names without a gang could not be powered down");
-            }
-        });
+        let text = self.resumed(nodes).unwrap_or_else(|| "all names are backed by gangs".to_owned());
         Answer::Json(200, json!({"ok": true, "says": text}))
     }
 }

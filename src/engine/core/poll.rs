@@ -317,6 +317,7 @@ impl Core {
                 self.dirty.insert(key.clone());
             }
         }
+        self.look_for_strays(at_ms);
         if changed {
             self.nodes_changed.send_modify(|n| *n += 1);
         }

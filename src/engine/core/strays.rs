@@ -1,0 +1,133 @@
+//! The tripwire: names of ours that Slurm wants up and that no gang backs. ResumeProgram tells at once; a look at the node
+//! table finds what it could not tell (while the engine did not listen, Slurm's call went into the void).
+
+use super::Core;
+use crate::controller::Loud;
+use burst_policy::gang::NodeView;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A name is believed to be stray when looks so far apart agree, ms: a look may be older than what it is held against.
+const SURE_MS: u64 = 3_000;
+/// A name that stays up is told, and powered down, again after this, ms.
+const AGAIN_MS: u64 = 60_000;
+
+/// The names that were seen up without a gang.
+#[derive(Debug, Default)]
+pub(crate) struct Strays {
+    /// Name → (first seen so, last told; Unix ms).
+    seen: BTreeMap<String, (u64, Option<u64>)>,
+}
+
+impl Strays {
+    /// The names to be powered down now, of those that a look of `at_ms` showed up without a gang.
+    fn due(&mut self, at_ms: u64, bare: &HashSet<&str>) -> Vec<String> {
+        self.seen.retain(|name, _| bare.contains(name.as_str()));
+        for name in bare {
+            self.seen.entry((*name).to_owned()).or_insert((at_ms, None));
+        }
+        let mut due = Vec::new();
+        for (name, (first, told)) in &mut self.seen {
+            let again = told.is_none_or(|t| at_ms.saturating_sub(t) >= AGAIN_MS);
+            if again && at_ms.saturating_sub(*first) >= SURE_MS {
+                *told = Some(at_ms);
+                due.push(name.clone());
+            }
+        }
+        due
+    }
+}
+
+/// On its way up, and nothing takes it down yet.
+fn wanted(view: &NodeView) -> bool {
+    (view.powering_up || view.power_up_asked) && !(view.powering_down || view.power_down_asked)
+}
+
+/// Names of `nodes` on their way up that are `ours` and not `backed`.
+fn bare<'a>(
+    nodes: &'a HashMap<String, NodeView>,
+    ours: &HashSet<&String>,
+    backed: &HashSet<&String>,
+) -> HashSet<&'a str> {
+    let up = nodes.iter().filter(|(_, view)| wanted(view)).map(|(name, _)| name);
+    up.filter(|n| ours.contains(n) && !backed.contains(n)).map(String::as_str).collect()
+}
+
+impl Core {
+    /// The names that living gangs may have up.
+    fn backed(&self) -> HashSet<&String> {
+        self.slots.values().filter(|s| s.gang.powered).flat_map(|s| s.gang.all_names()).collect()
+    }
+
+    /// Of names that Slurm resumes now, those without a gang are powered down again. What was done, in words.
+    pub(super) fn resumed(&self, nodes: &[String]) -> Option<String> {
+        let backed = self.backed();
+        let bare: Vec<String> = nodes.iter().filter(|n| !backed.contains(n)).cloned().collect();
+        (!bare.is_empty()).then(|| self.power_down_again(&bare))
+    }
+
+    /// The same for names that a look at the node table shows up.
+    pub(super) fn look_for_strays(&mut self, at_ms: u64) {
+        if !self.nodes.values().any(wanted) {
+            self.strays = Strays::default();
+            return;
+        }
+        let snapshot = self.hands.shared.snapshot.load();
+        let Some(config) = &snapshot.config else { return };
+        let ours = config.pools.values().flat_map(|p| p.blocks.iter().flat_map(|b| &b.names)).collect();
+        let bare = bare(&self.nodes, &ours, &self.backed());
+        let mut strays = std::mem::take(&mut self.strays);
+        let due = strays.due(at_ms, &bare);
+        self.strays = strays;
+        if !due.is_empty() {
+            self.power_down_again(&due);
+        }
+    }
+
+    fn power_down_again(&self, bare: &[String]) -> String {
+        let names = bare.join(",");
+        let text = format!("Slurm asked to resume {names}, which no gang backs: powered down again");
+        self.hands.controller.log(Loud::Error, &text);
+        let controller = self.hands.controller.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = controller.power_down(&names) {
+                tracing::warn!(names, error = %e, "names without a gang could not be powered down");
+            }
+        });
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up() -> NodeView {
+        NodeView { idle: true, powering_up: true, ..NodeView::default() }
+    }
+
+    #[test]
+    fn only_names_of_ours_without_a_gang_on_their_way_up_are_bare() {
+        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+        let down = NodeView { power_down_asked: true, ..up() };
+        let idle = NodeView { idle: true, ..NodeView::default() };
+        let views = [up(), up(), up(), down, idle];
+        let nodes: HashMap<_, _> = names.iter().cloned().zip(views).collect();
+        let ours = names.iter().filter(|n| *n != "b").collect();
+        let backed = names.iter().filter(|n| *n == "c").collect();
+        assert_eq!(bare(&nodes, &ours, &backed), HashSet::from(["a"]));
+    }
+
+    #[test]
+    fn a_stray_is_told_when_looks_agree_and_not_at_each_look() {
+        let mut strays = Strays::default();
+        let bare = HashSet::from(["a"]);
+        assert!(strays.due(1_000, &bare).is_empty());
+        assert!(strays.due(1_000 + SURE_MS - 1, &bare).is_empty());
+        assert_eq!(strays.due(1_000 + SURE_MS, &bare), ["a"]);
+        assert!(strays.due(1_000 + SURE_MS + AGAIN_MS - 1, &bare).is_empty());
+        assert_eq!(strays.due(1_000 + SURE_MS + AGAIN_MS, &bare), ["a"]);
+        // Quiet in between: it begins anew.
+        assert!(strays.due(200_000, &HashSet::new()).is_empty());
+        assert!(strays.due(201_000, &bare).is_empty());
+    }
+}
