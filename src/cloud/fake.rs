@@ -144,6 +144,11 @@ impl FakeCloud {
     pub fn alive(&self) -> Vec<Instance> {
         self.instances().into_iter().filter(|i| !i.state.is_gone()).collect()
     }
+    /// Whether an instance costs money now.
+    #[must_use]
+    pub fn lives(&self, id: &str) -> bool {
+        self.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
+    }
     /// Plants an instance nobody asked for.
     pub fn plant(&self, instance: Instance) {
         let machine = Machine { born: Instant::now(), ended: None, instance };

@@ -5,7 +5,6 @@ use crate::{
     core::{Answer, Event, Question},
     effects::Hands,
     shared::Msg,
-    start::now_ms,
 };
 use burst_cloud::Instance;
 use std::{collections::HashSet, time::Duration};
@@ -43,7 +42,7 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
         if !hands.controller.active() {
             continue;
         }
-        let at_ms = now_ms();
+        let at_ms = hands.host.now_ms();
         let cloud = match hands.cloud.owned(&hands.cluster).await {
             Ok(c) => c,
             Err(e) => {
@@ -60,7 +59,11 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
             return;
         }
         let Ok(Answer::Living(living, open)) = rx.await else { continue };
-        let ends = orphans(&cloud, &living, &open, now_ms() / 1000);
+        // The list may have taken long.
+        if !hands.controller.active() {
+            continue;
+        }
+        let ends = orphans(&cloud, &living, &open, hands.host.now_ms() / 1000);
         if ends.is_empty() {
             continue;
         }

@@ -85,6 +85,10 @@ pub struct SlurmConf {
     pub resume_timeout: Option<u64>,
     /// SuspendTimeout.
     pub suspend_timeout: Option<u64>,
+    /// ResumeRate, nodes a minute; 0: all at once.
+    pub resume_rate: u32,
+    /// SuspendRate, nodes a minute; 0: all at once.
+    pub suspend_rate: u32,
     /// SuspendTime.
     pub suspend_time: Option<u64>,
     /// KillWait.

@@ -4,7 +4,7 @@
 //! effect under way. Snapshots of Slurm are taken by blocking threads, as often as somebody waits for them.
 
 mod arrays;
-mod ask;
+pub mod ask;
 mod licences;
 mod poll;
 mod strays;
@@ -13,7 +13,6 @@ use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
     effects::{self, Done, Hands},
     shared::{Intake, Managed, Msg},
-    start::now_ms,
     world::World,
 };
 use burst_policy::{
@@ -28,6 +27,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 pub use ask::{Answer, Question};
+pub use poll::tag_of;
 
 /// What the engine tells itself.
 #[derive(Debug)]
@@ -109,6 +109,10 @@ pub struct Core {
     jitter: u64,
     nodes_changed: watch::Sender<u64>,
     pub(crate) strangers: HashSet<String>,
+    /// Gangs that the journal lost and whose jobs run.
+    pub(crate) lost_running: HashSet<String>,
+    /// The whole job table was read since the start.
+    pub(crate) looked: bool,
     strays: strays::Strays,
     pub(crate) born_ms: u64,
 }
@@ -128,6 +132,7 @@ impl Core {
         docs: Vec<Gang>,
         changed: watch::Sender<u64>,
     ) -> Self {
+        let now = hands.host.now_ms();
         let mut core = Self {
             hands,
             sender,
@@ -141,11 +146,13 @@ impl Core {
             dirty: BTreeSet::new(),
             polls: poll::Polls::default(),
             licences: licences::Licences::default(),
-            jitter: now_ms() | 1,
+            jitter: now | 1,
             nodes_changed: changed,
             strangers: HashSet::new(),
+            lost_running: HashSet::new(),
+            looked: false,
             strays: strays::Strays::default(),
-            born_ms: now_ms(),
+            born_ms: now,
         };
         for gang in docs {
             core.adopt(gang);
@@ -161,13 +168,24 @@ impl Core {
         self.nodes.get(name).cloned().unwrap_or(down)
     }
 
-    fn adopt(&mut self, gang: Gang) {
+    /// Unix ms.
+    pub(crate) fn now(&self) -> u64 {
+        self.hands.host.now_ms()
+    }
+
+    fn adopt(&mut self, mut gang: Gang) {
+        if matches!(gang.phase, Phase::Submitted) {
+            // Its record is looked for from now on, however long the queue or the controller stood still.
+            gang.since_ms = self.now();
+        }
         if gang.task.is_none() && gang.geometry.array.is_some() {
             if gang.is_living() {
                 self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
             }
             return;
         }
+        // On disk as Launching: its intent is there, too, and may have been sent.
+        gang.sent |= matches!(gang.phase, Phase::Launching { .. });
         let key = gang.key();
         if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {
             self.hands.prepare.claim(group, &key);
@@ -180,7 +198,7 @@ impl Core {
     /// Runs for ever (until the queue's last sender is gone).
     pub async fn run(mut self, mut receiver: mpsc::Receiver<Msg>) {
         loop {
-            let now = now_ms();
+            let now = self.now();
             self.start_polls(now);
             let mut again: u32 = 0;
             while let Some(key) = self.dirty.pop_first() {
@@ -192,7 +210,9 @@ impl Core {
                 }
             }
             let next = self.next_wake(now);
+            // In a fixed order: the queue first, so that nothing waits behind a timer.
             tokio::select! {
+                biased;
                 msg = receiver.recv() => {
                     let Some(msg) = msg else { return };
                     self.take(msg);
@@ -203,7 +223,7 @@ impl Core {
                         }
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(next)) => self.wake_due(now_ms()),
+                () = tokio::time::sleep(Duration::from_millis(next)) => self.wake_due(self.now()),
             }
         }
     }
@@ -226,7 +246,7 @@ impl Core {
         gang.user = gang.uid.to_string();
         // On disk at once: slurmctld saves the job itself only seconds later.
         effects::save_behind(&self.hands, &gang);
-        self.polls.expect(gang.uid, now_ms());
+        self.polls.expect(gang.uid, self.now());
         if array {
             self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
         } else {
@@ -235,7 +255,14 @@ impl Core {
     }
 
     fn user_hold(&mut self, jobs: &[u32], tasks: &[u32], hold: bool) {
-        let now = now_ms();
+        let now = self.now();
+        for array in self.arrays.values_mut() {
+            let named = array.gang.job.as_ref().is_some_and(|j| jobs.contains(&j.id));
+            if named && tasks.is_empty() && array.gang.user_hold != hold {
+                array.gang.user_hold = hold;
+                effects::save_behind(&self.hands, &array.gang);
+            }
+        }
         for (key, slot) in &mut self.slots {
             let Some(job) = &slot.gang.job else { continue };
             let base = job.text.split('_').next().and_then(|t| t.parse::<u32>().ok());
@@ -263,12 +290,12 @@ impl Core {
     /// An instance that EC2 has ended will never register: the boot limit need not be waited for.
     fn saw_cloud(&mut self, at_ms: u64, ids: &HashSet<String>) {
         for (key, slot) in &mut self.slots {
-            let old = slot.gang.granted_ms.is_some_and(|t| t + VISIBLE_MS <= at_ms);
-            if !old || !matches!(slot.gang.phase, Phase::Booting { .. }) {
+            if !matches!(slot.gang.phase, Phase::Booting { .. }) {
                 continue;
             }
             for m in &mut slot.gang.members {
-                if !ids.contains(&m.instance) && m.failed.is_none() {
+                let old = m.granted_ms + VISIBLE_MS <= at_ms;
+                if old && !ids.contains(&m.instance) && m.failed.is_none() {
                     m.failed = Some("EC2 has ended the instance".to_owned());
                     self.dirty.insert(key.clone());
                 }
@@ -277,14 +304,19 @@ impl Core {
     }
 
     fn effect_done(&mut self, key: &str, effect: &Effect, outcome: Done) {
-        let now = now_ms();
+        let now = self.now();
         let Some(mut slot) = self.slots.remove(key) else { return };
         slot.busy = None;
         slot.effect_ms = now;
+        // What the outcome gives back is free; `put` takes what is left.
+        for name in slot.gang.all_names() {
+            self.taken.remove(name);
+        }
         let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
         // A refusal of Slurm's often means that the job is not what it was.
         let launched = matches!(effect, Effect::Launch { .. });
-        if launched {
+        if launched || refused {
+            // What was seen before is not what Slurm or EC2 went by.
             slot.seen = Seen::Unknown;
         }
         if std::mem::take(&mut slot.missed) || refused || launched {
@@ -320,6 +352,9 @@ impl Core {
         let before = slot.gang.phase.label();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
         self.after(&slot.gang, before);
+        if launched && let Some(e) = slot.gang.last_error.as_ref().filter(|e| e.at_ms == now) {
+            self.hands.prepare.forget(&e.code, slot.gang.group.as_deref());
+        }
         if let Some(rung) = dry {
             let least = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
             let ttl = least.map_or(15_000, |p| p.retry_min.0 * 500);
@@ -369,13 +404,18 @@ impl Core {
         let effect = step(&mut slot.gang, &world, now);
         self.taken.extend(slot.gang.all_names().cloned());
         self.after(&slot.gang, before.phase.label());
+        let settled =
+            matches!(before.phase, Phase::Ending { .. }) && !matches!(slot.gang.phase, Phase::Ending { .. });
+        if settled {
+            self.hands.prepare.release_of(key);
+        }
         let changed = slot.gang != before;
         let hands = self.hands.clone();
         match effect {
             Some(effect) => {
                 slot.busy = Some(effect.clone());
                 let (gang, key, sender) = (slot.gang.clone(), key.to_owned(), self.sender.clone());
-                tokio::spawn(async move {
+                self.hands.host.spawn(async move {
                     let done = effects::execute(&hands, &gang, &effect).await;
                     let event = Event::Done { key, effect: Box::new(effect), done };
                     // The core lives as long as the process.
@@ -420,7 +460,7 @@ impl Core {
         if label == "Ready"
             && let Some(planned) = gang.history.iter().rev().find(|e| e.phase == "Launching")
         {
-            let took = now_ms().saturating_sub(planned.at_ms) / 1000;
+            let took = self.now().saturating_sub(planned.at_ms) / 1000;
             let lead = self.lead.entry(gang.pool.clone()).or_insert(took);
             // A slow average: one odd boot does not move every --begin.
             *lead = (*lead * 3 + took) / 4;

@@ -2,6 +2,7 @@
 
 use crate::{
     controller::{Controller, JobUpdate, SlurmError},
+    host::Host,
     journal::{Intent, Journal},
     prepare::Prepare,
     shared::Shared,
@@ -23,6 +24,8 @@ const RELEASE: u32 = u32::MAX;
 /// What effects need.
 #[derive(Clone)]
 pub struct Hands {
+    /// Clock and threads.
+    pub host: Host,
     /// Slurm.
     pub controller: Arc<dyn Controller>,
     /// EC2.
@@ -91,8 +94,8 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
 async fn slurm(hands: &Hands, gang: &Gang, effect: &Effect) -> Outcome {
     let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
     let pinned = pinned_address(hands, &gang);
-    let done = tokio::task::spawn_blocking(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
-    done.unwrap_or_else(|e| own("Internal", &e.to_string(), Class::Transient))
+    let done = hands.host.block(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
+    done.unwrap_or_else(|e| own("Internal", &e, Class::Transient))
 }
 
 fn own(code: &str, message: &str, class: Class) -> Outcome {
@@ -122,7 +125,7 @@ pub fn save_behind(hands: &Hands, gang: &Gang) {
         .and_then(|doc| hands.journal.post(id.clone(), doc, gang.is_living()).map_err(|e| e.to_string()));
     match posted {
         Ok(word) => {
-            tokio::spawn(async move {
+            hands.host.spawn(async move {
                 if let Ok(Err(e)) = word.await {
                     tracing::error!(gang_id = %id, error = %e, "a gang's document could not be written");
                 }
@@ -249,6 +252,9 @@ async fn launch(hands: &Hands, gang: &Gang, rung: &Rung, comment: Option<String>
         },
     };
     let intent = Intent { token: token.clone(), request };
+    // The group is in the document, so that after a restart nobody else is given it.
+    let group = serde_json::from_str::<FleetRequest>(&intent.request).ok().and_then(|r| r.group);
+    let gang = &Gang { group, ..gang.clone() };
     let text = match save(hands, gang, Some(intent.clone())).await {
         Ok(Some(text)) => text,
         Ok(None) => intent.request,
@@ -264,31 +270,28 @@ async fn launch(hands: &Hands, gang: &Gang, rung: &Rung, comment: Option<String>
     let group = request.group.clone();
     // The job's owner reads what is being launched while EC2 thinks, and the launch does not wait for it. The next
     // comment does: this one must not overwrite it.
-    let told = comment.map(|c| {
+    let tell = async {
+        let Some(comment) = comment else { return };
         let (controller, job) = (hands.controller.clone(), gang.job_text());
-        tokio::task::spawn_blocking(move || {
-            let update = JobUpdate { comment: Some(c), ..JobUpdate::default() };
-            if let Err(e) = controller.update_job(&job, &update) {
-                tracing::debug!(job, error = %e, "admin_comment not written during the launch");
-            }
-        })
-    });
-    let answer = hands.cloud.create_fleet(&request).await;
-    let outcome = match answer {
-        Ok(a) => {
-            let text = serde_json::to_string(&a).unwrap_or_default();
-            if let Err(e) = hands.journal.answer(token, text).await {
-                tracing::warn!(error = %e, "a fleet's answer could not be written");
-            }
-            Outcome::Fleet(grant(a))
+        let update = JobUpdate { comment: Some(comment), ..JobUpdate::default() };
+        let told = hands.host.block(move || controller.update_job(&job, &update)).await;
+        if let Err(e) = told.and_then(|r| r.map_err(|e| e.to_string())) {
+            tracing::debug!(job_id = %gang.job_text(), error = e, "admin_comment not written during the launch");
         }
-        Err(e) => Outcome::Failed(cloud_trouble(e)),
     };
-    if let Some(told) = told
-        && let Err(e) = told.await
-    {
-        tracing::error!(error = %e, "a comment's thread ended badly");
-    }
+    let ask = async {
+        match hands.cloud.create_fleet(&request).await {
+            Ok(a) => {
+                let text = serde_json::to_string(&a).unwrap_or_default();
+                if let Err(e) = hands.journal.answer(token, text).await {
+                    tracing::warn!(error = %e, "a fleet's answer could not be written");
+                }
+                Outcome::Fleet(grant(a))
+            }
+            Err(e) => Outcome::Failed(cloud_trouble(e)),
+        }
+    };
+    let ((), outcome) = tokio::join!(tell, ask);
     Done { outcome, group }
 }
 

@@ -4,8 +4,8 @@
 //! controller; synchronous=FULL because an intent that is lost can launch twice.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use std::{path::Path, sync::mpsc, thread};
-use tokio::sync::oneshot;
+use std::{path::Path, thread};
+use tokio::sync::{mpsc, oneshot};
 
 /// A failed write or open, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,10 +36,20 @@ enum Write {
 /// What the writer answers: a stored request where one was asked for.
 pub type Reply = Result<Option<String>, JournalError>;
 
-/// Handle of the writer thread.
+/// A write and where its outcome goes.
+type Job = (Write, oneshot::Sender<Reply>);
+
+/// Handle of the writer.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    sender: mpsc::Sender<(Write, oneshot::Sender<Reply>)>,
+    sender: mpsc::UnboundedSender<Job>,
+}
+
+/// The other end: what was asked for and is not on disk yet.
+#[derive(Debug)]
+pub struct Writer {
+    receiver: mpsc::UnboundedReceiver<Job>,
+    batch: Vec<Job>,
 }
 
 impl std::fmt::Debug for Write {
@@ -71,7 +81,7 @@ impl Journal {
             Err(Opened::Damaged(e)) => {
                 let aside = path.with_extension(format!("damaged-{}", crate::start::now_ms()));
                 log(&format!(
-                    "the journal {} is damaged ({e}): set aside as {}; gangs are rebuilt from Slurm and EC2's tags",
+                    "the journal {} is damaged ({e}): set aside as {}; jobs that run keep their instances until they are over, jobs that wait must be submitted again",
                     path.display(),
                     aside.display()
                 ));
@@ -82,17 +92,20 @@ impl Journal {
                 }
             }
         };
-        let docs = {
-            let mut q = db.prepare("SELECT doc FROM gang ORDER BY living DESC, at")?;
-            let rows = q.query_map([], |r| r.get::<_, String>(0))?;
-            rows.collect::<Result<Vec<_>, _>>()?
-        };
-        let (sender, receiver) = mpsc::channel();
+        let docs = documents(&db)?;
+        let (journal, writer) = Self::queue();
         thread::Builder::new()
             .name("burst-journal".into())
-            .spawn(move || write_all(db, &receiver))
+            .spawn(move || writer.write_all(db))
             .map_err(|e| JournalError(e.to_string()))?;
-        Ok((Self { sender }, docs))
+        Ok((journal, docs))
+    }
+
+    /// A journal whose writer is the caller's.
+    #[must_use]
+    pub fn queue() -> (Self, Writer) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender }, Writer { receiver, batch: Vec::new() })
     }
 
     async fn ask(&self, write: Write) -> Reply {
@@ -167,16 +180,50 @@ fn open_checked(path: &Path) -> Result<Connection, Opened> {
     Ok(db)
 }
 
-fn write_all(mut db: Connection, receiver: &mpsc::Receiver<(Write, oneshot::Sender<Reply>)>) {
-    while let Ok(first) = receiver.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(next) = receiver.try_recv()
-        {
-            batch.push(next);
+/// The documents of all living gangs and of recent ended ones.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn documents(db: &Connection) -> Result<Vec<String>, JournalError> {
+    let mut q = db.prepare("SELECT doc FROM gang ORDER BY living DESC, at")?;
+    let rows = q.query_map([], |r| r.get::<_, String>(0))?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Makes the tables of a database that has none.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_tables(db: &Connection) -> Result<(), JournalError> {
+    Ok(db.execute_batch(SCHEMA)?)
+}
+
+impl Writer {
+    fn write_all(mut self, mut db: Connection) {
+        while let Some(first) = self.receiver.blocking_recv() {
+            self.batch.push(first);
+            self.commit(&mut db, crate::start::now_ms());
         }
-        let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let outcome = commit(&mut db, &writes);
+    }
+
+    /// Waits for the next write; false: nobody asks any more.
+    pub async fn wait(&mut self) -> bool {
+        match self.receiver.recv().await {
+            Some(job) => self.batch.push(job),
+            None => return false,
+        }
+        true
+    }
+
+    /// Writes what waits, in one transaction, and tells who asked.
+    pub fn commit(&mut self, db: &mut Connection, now_ms: u64) {
+        while self.batch.len() < BATCH
+            && let Ok(next) = self.receiver.try_recv()
+        {
+            self.batch.push(next);
+        }
+        let (writes, replies): (Vec<_>, Vec<_>) = std::mem::take(&mut self.batch).into_iter().unzip();
+        let outcome = commit(db, &writes, now_ms);
         for (i, reply) in replies.into_iter().enumerate() {
             let word = match &outcome {
                 Ok(answers) => Ok(answers.get(i).cloned().flatten()),
@@ -186,10 +233,17 @@ fn write_all(mut db: Connection, receiver: &mpsc::Receiver<(Write, oneshot::Send
             let _ = reply.send(word);
         }
     }
+
+    /// Refuses what waits, as a full disk would.
+    pub fn refuse(&mut self, why: &str) {
+        for (_, reply) in self.batch.drain(..) {
+            let _ = reply.send(Err(JournalError(why.to_owned())));
+        }
+    }
 }
 
-fn commit(db: &mut Connection, writes: &[Write]) -> Result<Vec<Option<String>>, JournalError> {
-    let now = i64::try_from(crate::start::now_ms()).unwrap_or(i64::MAX);
+fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Option<String>>, JournalError> {
+    let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
     let tx = db.transaction()?;
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod controller;
 pub mod core;
 pub mod effects;
+pub mod host;
 pub mod http;
 pub mod journal;
 pub mod prepare;
@@ -18,4 +19,5 @@ pub mod views;
 mod world;
 
 pub use controller::Controller;
+pub use host::Host;
 pub use shared::{Handle, Intake, Msg, Shared};

@@ -132,7 +132,7 @@ impl Prepare {
                     (n, false)
                 }
                 None => {
-                    let n = fresh(&mut groups, &hands.cluster);
+                    let n = fresh(&mut groups, &hands.cluster, hands.host.now_ms());
                     groups.used.insert(n.clone(), key.to_owned());
                     (n, true)
                 }
@@ -172,6 +172,20 @@ impl Prepare {
         }
     }
 
+    /// EC2 says that something of ours is gone: it is not offered again.
+    pub fn forget(&self, code: &str, group: Option<&str>) {
+        if code.starts_with("InvalidPlacementGroup")
+            && let Some(name) = group
+        {
+            let mut groups = lock(&self.groups);
+            groups.free.remove(name);
+            groups.used.remove(name);
+        }
+        if code.starts_with("InvalidLaunchTemplate") {
+            lock(&self.templates).clear();
+        }
+    }
+
     /// The first look at EC2 is over.
     pub fn looked(&self) {
         self.looked.send_replace(true);
@@ -192,13 +206,15 @@ impl Prepare {
                 }
             }
             while lock(&self.groups).free.len() < GROUPS_READY {
-                let name = fresh(&mut lock(&self.groups), &hands.cluster);
+                let name = fresh(&mut lock(&self.groups), &hands.cluster, hands.host.now_ms());
+                may_act(hands)?;
                 hands.cloud.create_group(&hands.cluster, &name).await?;
                 lock(&self.groups).free.insert(name);
             }
         }
         for pool in config.pools.values() {
             for rung in layouts(pool) {
+                may_act(hands)?;
                 self.template(hands, config, pool, &rung).await?;
             }
         }
@@ -206,10 +222,21 @@ impl Prepare {
     }
 }
 
+/// Another controller may have taken over since the last call.
+fn may_act(hands: &Hands) -> Result<(), CloudError> {
+    if hands.controller.active() {
+        return Ok(());
+    }
+    Err(CloudError {
+        class: Class::Auth,
+        ..broken("Standby", "this controller is not the active one".into())
+    })
+}
+
 /// A name nobody has used: the cluster's first UUID digits and a number that outlives restarts.
-fn fresh(groups: &mut Groups, cluster: &str) -> String {
+fn fresh(groups: &mut Groups, cluster: &str, now_ms: u64) -> String {
     let short: String = cluster.chars().take(8).collect();
-    groups.next = groups.next.max(crate::start::now_ms()) + 1;
+    groups.next = groups.next.max(now_ms) + 1;
     format!("burst-{short}-{:x}", groups.next)
 }
 

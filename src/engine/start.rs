@@ -4,6 +4,7 @@ use crate::{
     controller::{Controller, Loud, SlurmConf},
     core::Core,
     effects::Hands,
+    host::Host,
     http::{Desk, router},
     journal::Journal,
     prepare::Prepare,
@@ -84,6 +85,7 @@ pub async fn run(setup: Setup) {
     let name =
         if config.cluster.name.is_empty() { conf.cluster.clone() } else { config.cluster.name.clone() };
     let hands = Hands {
+        host: Host::default(),
         controller: controller.clone(),
         cloud,
         journal,
@@ -101,10 +103,7 @@ pub async fn run(setup: Setup) {
         operators: Arc::new(operators(&config)),
     };
     let living = docs.iter().filter(|g| g.is_living()).count();
-    let core = Core::new(hands.clone(), handle.sender(), docs, changed);
     tokio::spawn(serve(controller.clone(), config.cluster.listen, desk));
-    tokio::spawn(ahead(hands.clone()));
-    tokio::spawn(crate::collect::run(hands.clone(), handle.sender()));
     tokio::spawn(keep_fresh(controller.clone(), shared.clone()));
     shared.running.store(true, Ordering::Release);
     controller.log(
@@ -114,6 +113,20 @@ pub async fn run(setup: Setup) {
             config.pools.len()
         ),
     );
+    drive(hands, handle.sender(), docs, changed, receiver).await;
+}
+
+/// The engine once everything it needs is there: what is made ahead, collection, and the core, for ever.
+pub async fn drive(
+    hands: Hands,
+    sender: mpsc::Sender<Msg>,
+    docs: Vec<Gang>,
+    changed: watch::Sender<u64>,
+    receiver: mpsc::Receiver<Msg>,
+) {
+    let core = Core::new(hands.clone(), sender.clone(), docs, changed);
+    hands.host.spawn(ahead(hands.clone()));
+    hands.host.spawn(crate::collect::run(hands.clone(), sender));
     core.run(receiver).await;
 }
 
@@ -198,6 +211,17 @@ pub fn prerequisites(conf: &SlurmConf, boot_limit: Seconds) -> Vec<String> {
             "SuspendTime must be finite or Slurm refuses POWER_UP (write SuspendTime=31536000)".to_owned(),
         );
     }
+    // Slurm would power a gang up bit by bit.
+    for (what, rate) in [("ResumeRate", conf.resume_rate), ("SuspendRate", conf.suspend_rate)] {
+        if rate != 0 {
+            why.push(format!("{what}={rate} splits gangs (write {what}=0)"));
+        }
+    }
+    if conf.suspend_timeout.is_none() {
+        why.push(
+            "SuspendTimeout must be finite: names come back after it (write SuspendTimeout=30)".to_owned(),
+        );
+    }
     if conf.resume_timeout.is_some_and(|t| t < boot_limit.0) {
         let least = boot_limit.0 + 60;
         why.push(format!("ResumeTimeout is shorter than the pool's boot_limit: nodes would go DOWN (write ResumeTimeout={least})"));
@@ -259,6 +283,9 @@ fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
         Err(TryLockError::WouldBlock) => return Err(format!("another engine holds {}", dir.display())),
         Err(TryLockError::Error(e)) => return Err(say("cannot lock", e)),
     }
+    // Before the journal is made: one without a UUID beside it has lost it.
+    let fresh = !dir.join("burst.db").exists();
+    let uuid = uuid(dir, fresh)?;
     let log = |text: &str| controller.log(Loud::Error, text);
     let (journal, docs) = Journal::open(&dir.join("burst.db"), &log).map_err(|e| e.to_string())?;
     let mut gangs = Vec::with_capacity(docs.len());
@@ -269,13 +296,24 @@ fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
                 .log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}")),
         }
     }
-    Ok((journal, gangs, uuid(dir)?, lock))
+    Ok((journal, gangs, uuid, lock))
 }
 
 /// The cluster's UUID: made once, random, kept beside the journal.
-fn uuid(dir: &Path) -> Result<String, String> {
+fn uuid(dir: &Path, fresh: bool) -> Result<String, String> {
     let path = dir.join("uuid");
-    if let Ok(text) = fs::read_to_string(&path) {
+    let written = match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && fresh => None,
+        // Another one would own nothing of what is tagged with the old one.
+        Err(e) => {
+            let path = path.display();
+            return Err(format!(
+                "{path} cannot be read: {e}; restore it (the tag slurm-burst:cluster of an instance shows it)"
+            ));
+        }
+    };
+    if let Some(text) = written {
         let text = text.trim();
         let good = text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
         return match good {
@@ -341,6 +379,9 @@ async fn ahead(hands: Hands) {
         hands.prepare.ahead(&hands).await
     };
     loop {
+        while !hands.controller.active() {
+            tokio::time::sleep(AGAIN).await;
+        }
         let outcome = look().await;
         hands.prepare.looked();
         let text = match outcome {

@@ -81,5 +81,12 @@ pub unsafe extern "C" fn job_modify(
         true => shim::Message::new(err_msg),
         false => shim::Message::new(std::ptr::null_mut()),
     };
-    guarded("job_modify", || 0, || modify::modify(shim::Job::new(job), uid, message))
+    let fallback = || {
+        let message = match plugin_version >= 0x17_02_00 {
+            true => shim::Message::new(err_msg),
+            false => shim::Message::new(std::ptr::null_mut()),
+        };
+        modify::after_panic(uid, message)
+    };
+    guarded("job_modify", fallback, || modify::modify(shim::Job::new(job), uid, message))
 }

@@ -1,8 +1,10 @@
 //! job_modify: an owner neither frees nor re-targets nor re-sizes a managed job; operators may do anything.
 
 use crate::{
+    guard::PANICS_MOST,
     shim::{self, BURST_UNSET, Job, Message},
     startup,
+    submit::is_pool_partition,
 };
 use burst_engine::Msg;
 use burst_plan::jobid;
@@ -11,6 +13,18 @@ use std::{ffi::c_int, sync::atomic::Ordering};
 const PASS: c_int = 0;
 /// ESLURM_ACCESS_DENIED (slurm-22.05 slurm/slurm_errno.h).
 const DENY: c_int = 2002;
+
+/// What job_modify answers after a panic: an owner of managed jobs is refused, everybody else passes.
+pub fn after_panic(uid: u32, message: Message) -> c_int {
+    let Some(handle) = startup::handle() else { return PASS };
+    let own =
+        uid != 0 && uid != shim::own_uid() && handle.shared.managed.load().values().any(|m| m.uid == uid);
+    if !own {
+        return PASS;
+    }
+    message.set("slurm-burst: a bug was caught while this change was read; it is refused. Please tell your administrator");
+    DENY
+}
 
 /// The entry.
 pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
@@ -21,10 +35,10 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
         return PASS;
     }
     let managed = handle.shared.managed.load();
-    if managed.is_empty() {
-        return PASS;
-    }
     let Some(v) = job.view() else { return PASS };
+    if handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
+        return after_panic(uid, message);
+    }
     let (mut jobs, mut tasks) = (Vec::new(), Vec::new());
     if v.job_id != BURST_UNSET && v.job_id != 0 {
         jobs.push(v.job_id);
@@ -43,15 +57,26 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
     // Whoever may change somebody else's job is an operator: Slurm checks that itself.
     let own = jobs.iter().any(|j| managed.get(j).is_some_and(|m| m.uid == uid));
     if !own {
+        // A job that job_submit has not seen as ours would start on other gangs' nodes, or on none.
+        let pool = shim::text(&v.partition);
+        if is_pool_partition(&handle.shared.snapshot.load(), &pool) && !pool.is_empty() {
+            message.set(
+                "slurm-burst: a job cannot be moved into a partition whose nodes are launched for each job; \
+                 submit it there",
+            );
+            return DENY;
+        }
         return PASS;
     }
     let target = !shim::bytes(&v.partition).is_empty()
         || !shim::bytes(&v.req_nodes).is_empty()
         || !shim::bytes(&v.exc_nodes).is_empty();
-    if target || v.resizes != 0 || v.time_limit != BURST_UNSET {
+    let asks = [&v.tres_per_job, &v.tres_per_node, &v.tres_per_socket, &v.tres_per_task, &v.features];
+    let resized = v.resizes != 0 || asks.iter().any(|a| !shim::bytes(a).is_empty());
+    if target || resized || v.time_limit != BURST_UNSET {
         message.set(
-            "slurm-burst: nodes are launched for this job as it was submitted; its size, time limit, partition and nodes \
-             cannot be changed any more. Cancel it and submit it again, or ask an operator",
+            "slurm-burst: nodes are launched for this job as it was submitted; its size, memory, GPUs, features, time \
+             limit, partition and nodes cannot be changed any more. Cancel it and submit it again, or ask an operator",
         );
         return DENY;
     }

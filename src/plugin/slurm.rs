@@ -105,6 +105,15 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
     }
 }
 
+/// Tagged, or known by number: an administrator may have written over the comment.
+fn ours() -> impl Fn(&shim::burst_job_record_t) -> bool {
+    let managed = startup::shared().map(|s| s.managed.load_full());
+    move |r| {
+        shim::bytes(&r.admin_comment).starts_with(b"[burst ")
+            || managed.as_ref().is_some_and(|m| m.contains_key(&r.job_id))
+    }
+}
+
 fn node(r: &shim::burst_node_record_t) -> NodeRecord {
     NodeRecord {
         name: shim::text(&r.name),
@@ -138,8 +147,9 @@ impl Controller for Slurm {
         // A dependency that is met does not count as a change (seen on 22.05): read everything now and then.
         let mut since = if state.1.is_none_or(|t| t.elapsed() >= REREAD_JOBS) { 0 } else { state.0 };
         let mut out = Vec::new();
+        let ours = ours();
         let rc = shim::load_jobs(&mut since, |r| {
-            if shim::bytes(&r.admin_comment).starts_with(b"[burst ") {
+            if ours(r) {
                 out.push(job(r));
             }
         });
@@ -156,8 +166,9 @@ impl Controller for Slurm {
 
     fn jobs_of(&self, uid: u32) -> Result<Vec<JobRecord>, SlurmError> {
         let mut out = Vec::new();
+        let ours = ours();
         checked(shim::load_user_jobs(uid, |r| {
-            if shim::bytes(&r.admin_comment).starts_with(b"[burst ") {
+            if ours(r) {
                 out.push(job(r));
             }
         }))?;
@@ -216,6 +227,8 @@ impl Controller for Slurm {
                 resume_timeout: seconds(r.resume_timeout),
                 suspend_timeout: seconds(r.suspend_timeout),
                 suspend_time: seconds(r.suspend_time),
+                resume_rate: r.resume_rate,
+                suspend_rate: r.suspend_rate,
                 kill_wait: u64::from(r.kill_wait),
                 over_minutes: minutes(r.over_time_limit),
                 return_to_service: r.return_to_service,

@@ -52,7 +52,8 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
     REFUSE
 }
 
-fn is_pool_partition(s: &Snapshot, partition: &str) -> bool {
+/// Whether a job sent there is ours; an empty name is the cluster's default.
+pub fn is_pool_partition(s: &Snapshot, partition: &str) -> bool {
     let given = if partition.is_empty() { s.default_partition.as_deref().unwrap_or("") } else { partition };
     given.split(',').any(|p| {
         s.broken_partitions.iter().any(|b| b == p)

@@ -53,13 +53,17 @@ pub struct Member {
     /// POWER_UP was answered for its name.
     #[serde(default)]
     pub up: bool,
+    /// When it was granted, Unix ms: its own boot_limit counts from here.
+    #[serde(default)]
+    pub granted_ms: u64,
 }
 
 impl Member {
     /// An instance that has done nothing yet.
     #[must_use]
-    pub fn new(instance: String, node: String) -> Self {
-        Self { instance, node, ip: None, host: None, asked: false, started: false, failed: None, up: false }
+    pub fn new(instance: String, node: String, granted_ms: u64) -> Self {
+        let (ip, host, failed) = (None, None, None);
+        Self { instance, node, ip, host, asked: false, started: false, failed, up: false, granted_ms }
     }
 }
 
@@ -163,7 +167,7 @@ pub enum Phase {
     },
     /// Names are POWERING_UP.
     Booting {
-        /// Unix ms.
+        /// When the first of those that are not there is late, Unix ms.
         deadline_ms: u64,
         /// When POWER_UP was asked, Unix ms.
         #[serde(default)]
@@ -279,6 +283,9 @@ pub struct Gang {
     pub powered: bool,
     /// A CreateFleet of ours has no known answer.
     pub unsure: bool,
+    /// The call of this intent was sent and its answer is not known: only a fleet, or EC2's own no, settles it.
+    #[serde(default)]
+    pub sent: bool,
     /// Fleet id.
     pub fleet: Option<String>,
     /// Placement group.
@@ -533,6 +540,7 @@ impl Gang {
             granted_ms: None,
             powered: false,
             unsure: false,
+            sent: false,
             fleet: None,
             group: None,
             user_hold: false,
@@ -586,6 +594,15 @@ impl Gang {
     #[must_use]
     pub fn is_living(&self) -> bool {
         !matches!(self.phase, Phase::Done)
+    }
+
+    /// A job whose gang was over is pending again (requeued after its end): a new gang follows.
+    pub fn revive(&mut self, restart: u32, now_ms: u64) {
+        if let Some(job) = &mut self.job {
+            job.restart = restart;
+        }
+        (self.rung, self.rounds, self.dry_since_ms) = (0, 0, None);
+        self.enter(Phase::Held, "the job was requeued after its end: a new gang follows", now_ms);
     }
 
     /// Moves to a phase and says so in the history.

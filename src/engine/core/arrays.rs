@@ -1,16 +1,18 @@
 //! Job arrays: each task its own gang, within the array's own limit.
 
+use super::poll::acting;
 use super::{Core, Event, Slot};
 use crate::{
     controller::{JobRecord, JobUpdate, SlurmError},
     effects,
-    shared::Msg,
-    start::now_ms,
 };
 use burst_policy::gang::{Gang, JobKey, Phase, Seen, says};
 
 /// Gangs of one array that may live at once, whatever the array allows: a typo in an index must not launch thousands.
 const IN_FLIGHT: usize = 64;
+
+/// Pause after a hold that was refused, ms.
+const RETRY_MS: u64 = 2_000;
 
 /// An array whose tasks become gangs one by one.
 #[derive(Debug)]
@@ -20,11 +22,13 @@ pub(crate) struct Array {
     held: bool,
     busy: bool,
     effect_ms: u64,
+    /// Not before, Unix ms: a hold that was refused.
+    retry_ms: u64,
 }
 
 impl Array {
     pub(super) fn new(gang: Gang) -> Self {
-        Self { gang, held: false, busy: false, effect_ms: 0 }
+        Self { gang, held: false, busy: false, effect_ms: 0, retry_ms: 0 }
     }
 }
 
@@ -39,6 +43,15 @@ pub(super) fn tasks(text: &str) -> Vec<u32> {
     burst_plan::jobid::array_tasks(whole).map(|(tasks, _)| tasks).unwrap_or_default()
 }
 
+/// The tasks that are not split off, as an update names them; the whole array where Slurm cuts their list.
+fn rest_of(record: &JobRecord) -> String {
+    let rest = record.array_rest.as_deref().unwrap_or("").split('%').next().unwrap_or("");
+    match rest.is_empty() || rest.contains("...") {
+        true => record.view.id.to_string(),
+        false => format!("{}_[{rest}]", record.view.id),
+    }
+}
+
 impl Core {
     /// Living gangs of an array: (key, task).
     pub(super) fn tasks_of(&self, id: &str) -> Vec<(String, u32)> {
@@ -51,11 +64,11 @@ impl Core {
         let mut changed = false;
         for id in ids {
             let record = metas.iter().find(|(i, _)| *i == id).map(|(_, r)| r);
+            let now = self.now();
             let Some(array) = self.arrays.get_mut(&id) else { continue };
             if uid.is_some_and(|u| u != array.gang.uid) || at_ms < array.effect_ms || array.busy {
                 continue;
             }
-            let now = now_ms();
             match record.filter(|r| r.view.state <= 2) {
                 None => {
                     let late = now >= array.gang.since_ms + burst_policy::gang::step::RECORD_MS;
@@ -84,17 +97,19 @@ impl Core {
                 Some(JobKey { id: record.view.id, text, submit: record.view.submit, restart: 0 });
             changed = true;
         }
+        // After a restart it is held already, and an update of the whole array would hold tasks that are on their way.
+        array.held |= record.view.held_admin;
         if !array.held || !record.view.held {
+            if now < array.retry_ms {
+                return changed;
+            }
             array.busy = true;
             array.held = true;
             let comment = format!("[burst {id}] held: each task of the array gets its own nodes");
-            let (controller, sender) = (self.hands.controller.clone(), self.sender.clone());
-            let (job, key) = (record.view.id.to_string(), id.to_owned());
-            tokio::task::spawn_blocking(move || {
-                let update = JobUpdate { comment: Some(comment), priority: Some(0), ..JobUpdate::default() };
-                let ok = controller.update_job(&job, &update);
-                let _ = sender.blocking_send(Msg::Internal(Box::new(Event::ArrayDone { key, ok })));
-            });
+            let (job, key) = (rest_of(record), id.to_owned());
+            let update = JobUpdate { comment: Some(comment), priority: Some(0), ..JobUpdate::default() };
+            let hold = move |c: &dyn crate::Controller| acting(c).and_then(|()| c.update_job(&job, &update));
+            self.slurm(hold, move |_, ok| Event::ArrayDone { key, ok });
             return changed;
         }
         let most =
@@ -137,16 +152,18 @@ impl Core {
     }
 
     pub(super) fn array_done(&mut self, key: &str, ok: Result<(), SlurmError>) {
+        let now = self.now();
         let Some(array) = self.arrays.get_mut(key) else { return };
         array.busy = false;
-        array.effect_ms = now_ms();
+        array.effect_ms = now;
         if let Err(e) = ok {
             array.held = false;
+            array.retry_ms = now + RETRY_MS;
             tracing::warn!(gang_id = key, error = %e, "an array could not be held");
         }
         let (doc, uid) = (array.gang.clone(), array.gang.uid);
         effects::save_behind(&self.hands, &doc);
-        self.polls.expect(uid, now_ms());
+        self.polls.expect(uid, now);
     }
 }
 

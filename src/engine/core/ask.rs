@@ -1,7 +1,7 @@
 //! Questions from instances and people, answered from the core's own state.
 
 use super::{Core, Slot};
-use crate::{start::now_ms, views};
+use crate::views;
 use burst_policy::gang::{Member, Phase, Seen};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -99,12 +99,16 @@ impl Core {
             Question::Explain { uid, operator, job } => self.explain(uid, operator, &job),
             Question::Terminate { gang, uid } => self.end_gang(&gang, uid),
             Question::Power { op, nodes } => self.power(&op, &nodes),
+            // Before the job table was seen once, nobody knows what runs.
+            Question::Living if !self.looked => error(503, "early", "the job table has not been read yet"),
             Question::Living => {
                 let living = || self.slots.values().map(|s| &s.gang).filter(|g| g.is_living());
                 let ids = living().flat_map(|g| g.all_instances().cloned().collect::<Vec<_>>()).collect();
                 let open = living()
                     .filter(|g| matches!(g.phase, Phase::Launching { .. }))
                     .map(|g| g.key())
+                    // What the journal lost and Slurm still runs is nobody's to end before its job is over.
+                    .chain(self.lost_running.iter().cloned())
                     .collect();
                 Answer::Living(ids, open)
             }
@@ -124,6 +128,8 @@ impl Core {
         let slot = self.slots.get_mut(key)?;
         let member = slot.gang.members.get_mut(i)?;
         let out = f(member);
+        // A restart must not forget who has asked: an instance asks once.
+        crate::effects::save_behind(&self.hands, &slot.gang);
         self.dirty.insert(key.to_owned());
         Some(out)
     }
@@ -131,7 +137,7 @@ impl Core {
     fn bootstrap(&mut self, ask: &Bootstrap) -> Answer {
         let Some((key, i)) = self.find(&ask.instance_id) else {
             let open = self.slots.values().any(|s| matches!(s.gang.phase, Phase::Launching { .. }));
-            let young = now_ms().saturating_sub(self.born_ms) < 30_000;
+            let young = self.now().saturating_sub(self.born_ms) < 30_000;
             if open || young {
                 return Answer::Json(
                     202,
@@ -194,17 +200,22 @@ impl Core {
 
     fn report(&mut self, report: &Report) -> Answer {
         let Some((key, i)) = self.find(&report.instance_id) else {
-            let young = now_ms().saturating_sub(self.born_ms) < 30_000;
+            let young = self.now().saturating_sub(self.born_ms) < 30_000;
             let orders = if young { "continue" } else { "poweroff" };
             return Answer::Json(200, json!({"orders": orders, "deadline_unix": null}));
         };
+        let asked = self.slots.get(&key).and_then(|s| s.gang.members.get(i)).is_some_and(|m| m.asked);
         match report.kind.as_str() {
             "started" => {
-                self.with(&key, i, |m| m.started = true);
+                self.with(&key, i, |m| (m.asked, m.started) = (true, true));
             }
             "failed" => {
                 let why: String = report.detail.chars().take(1024).collect();
                 self.with(&key, i, |m| m.failed = Some(why));
+            }
+            // Who reports has asked, even if the controller was killed before it wrote so.
+            _ if !asked => {
+                self.with(&key, i, |m| (m.asked, m.started) = (true, true));
             }
             _ => {}
         }

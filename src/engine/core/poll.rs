@@ -4,7 +4,6 @@ use super::{Core, Event};
 use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
     shared::Msg,
-    start::now_ms,
 };
 use burst_policy::gang::{JobView, Phase, Seen, Stage};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -88,15 +87,12 @@ impl Core {
         let (jobs_due, nodes_due) = (self.polls.jobs_ms, self.polls.nodes_ms);
         if !self.polls.jobs_busy && jobs_due.min(now + self.job_pace()) <= now {
             self.polls.jobs_busy = true;
-            self.look(move |c| Event::Jobs { at_ms: now_ms(), uid: None, found: c.jobs() });
+            self.slurm(|c| c.jobs(), |at_ms, found| Event::Jobs { at_ms, uid: None, found });
         }
         let pace = self.node_pace();
         if !self.polls.nodes_busy && nodes_due <= now {
             self.polls.nodes_busy = true;
-            self.look(move |c| {
-                let at_ms = now_ms();
-                Event::Nodes { at_ms, found: c.nodes() }
-            });
+            self.slurm(|c| c.nodes(), |at_ms, found| Event::Nodes { at_ms, found });
         } else if nodes_due > now + pace {
             self.polls.nodes_ms = now + pace;
         }
@@ -106,7 +102,7 @@ impl Core {
         }
         if !self.licences.busy && self.licences.due() <= now && self.wants_licences() {
             self.licences.busy = true;
-            self.look(|c| Event::Licences(c.licences()));
+            self.slurm(|c| c.licences(), |_, found| Event::Licences(found));
         }
         let due: Vec<u32> = self
             .polls
@@ -119,19 +115,45 @@ impl Core {
             if let Some(e) = self.polls.expected.get_mut(&uid) {
                 e.2 = true;
             }
-            self.look(move |c| {
-                let at_ms = now_ms();
-                Event::Jobs { at_ms, uid: Some(uid), found: c.jobs_of(uid).map(Some) }
-            });
+            self.slurm(
+                move |c| c.jobs_of(uid).map(Some),
+                move |at_ms, found| Event::Jobs { at_ms, uid: Some(uid), found },
+            );
         }
     }
 
-    fn look(&self, f: impl FnOnce(&dyn crate::Controller) -> Event + Send + 'static) {
+    /// Asks or tells Slurm something on a thread that may block; the answer comes back as an event, with the time at
+    /// which the call began.
+    pub(super) fn slurm<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn crate::Controller) -> Result<T, SlurmError> + Send + 'static,
+        event: impl FnOnce(u64, Result<T, SlurmError>) -> Event + Send + 'static,
+    ) {
         let (controller, sender) = (self.hands.controller.clone(), self.sender.clone());
-        tokio::task::spawn_blocking(move || {
-            let event = f(&*controller);
+        let (host, clock) = (self.hands.host.clone(), self.hands.host.clone());
+        self.hands.host.spawn(async move {
+            let called = host.block(move || (clock.now_ms(), call(&*controller))).await;
+            // A call that panicked has told nothing: who waits for it must not wait for ever.
+            let (at_ms, found) =
+                called.unwrap_or_else(|message| (0, Err(SlurmError { code: -1, message, passing: true })));
             // The core lives as long as the process.
-            let _ = sender.blocking_send(Msg::Internal(Box::new(event)));
+            let _ = sender.send(Msg::Internal(Box::new(event(at_ms, found)))).await;
+        });
+    }
+
+    /// Tells Slurm something and only logs where that fails.
+    pub(super) fn tell(
+        &self,
+        what: String,
+        call: impl FnOnce(&dyn crate::Controller) -> Result<(), SlurmError> + Send + 'static,
+    ) {
+        let (controller, host) = (self.hands.controller.clone(), self.hands.host.clone());
+        self.hands.host.spawn(async move {
+            match host.block(move || acting(&*controller).and_then(|()| call(&*controller))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::warn!(what, error = %e, "Slurm refused"),
+                Err(e) => tracing::error!(what, error = e, "a call of Slurm's ended badly"),
+            }
         });
     }
 
@@ -141,7 +163,7 @@ impl Core {
         uid: Option<u32>,
         found: Result<Changed<JobRecord>, SlurmError>,
     ) {
-        let now = now_ms();
+        let now = self.now();
         match uid {
             None => {
                 self.polls.jobs_busy = false;
@@ -172,8 +194,15 @@ impl Core {
     fn apply_jobs(&mut self, at_ms: u64, uid: Option<u32>, records: Vec<JobRecord>) {
         let mut found: HashMap<String, (JobView, JobRecord)> = HashMap::new();
         let mut metas: Vec<(String, JobRecord)> = Vec::new();
+        if uid.is_none() {
+            self.looked = true;
+            self.lost_running.clear();
+        }
         for record in records {
-            let Some(id) = tag_of(&record.comment).map(str::to_owned) else { continue };
+            let Some(id) = tag_of(&record.comment).map(str::to_owned) else {
+                self.untagged(record, &mut found, &mut metas);
+                continue;
+            };
             match (record.array_task, &record.array_rest) {
                 (None, Some(_)) => metas.push((id, record)),
                 (Some(task), _) => {
@@ -201,9 +230,18 @@ impl Core {
         for (key, (view, record)) in found {
             known.insert(key.clone());
             let Some(slot) = self.slots.get_mut(&key) else {
+                if view.completing || matches!(view.state, 1 | 2) {
+                    self.lost_running.insert(key.clone());
+                }
                 self.stranger(&key, &view);
                 continue;
             };
+            let again = slot.gang.job.as_ref().filter(|k| view.state == 0 && view.restarts > k.restart);
+            if !slot.gang.is_living() && again.is_some() {
+                slot.gang.revive(view.restarts, self.hands.host.now_ms());
+                slot.effect_ms = 0;
+                renamed = true;
+            }
             if at_ms < slot.effect_ms || slot.busy.is_some() {
                 // What it showed may not be shown again ("nothing changed"): look once more when the effect is over.
                 slot.missed = true;
@@ -230,7 +268,10 @@ impl Core {
         }
         for (key, slot) in &mut self.slots {
             let covered = uid.is_none_or(|u| u == slot.gang.uid);
-            if covered && !known.contains(key) && slot.gang.job.is_some() {
+            // A record that was never seen may only be on its way.
+            let late = matches!(slot.gang.phase, Phase::Submitted)
+                && at_ms >= slot.gang.since_ms + burst_policy::gang::step::RECORD_MS;
+            if covered && !known.contains(key) && (slot.gang.job.is_some() || late) {
                 if at_ms < slot.effect_ms || slot.busy.is_some() {
                     slot.missed = true;
                 } else if slot.seen != Seen::Gone {
@@ -245,30 +286,57 @@ impl Core {
         self.see_arrays(at_ms, uid, &metas);
     }
 
-    /// A job with our tag that nobody knows: the journal lost it. It stays held, and says so.
+    /// A managed job whose comment somebody else has written over: known by its number and submit time, and tagged again.
+    fn untagged(
+        &mut self,
+        record: JobRecord,
+        found: &mut HashMap<String, (JobView, JobRecord)>,
+        metas: &mut Vec<(String, JobRecord)>,
+    ) {
+        let Some(known) = self.hands.shared.managed.load().get(&record.view.id).cloned() else { return };
+        if record.array_rest.is_some() {
+            metas.push((known.gang, record));
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(&known.gang) else { return };
+        if slot.gang.job.as_ref().is_some_and(|k| k.submit == record.view.submit) {
+            slot.gang.commented.clear();
+            let mut view = record.view.clone();
+            if let Some(job) = &slot.gang.job {
+                view.text.clone_from(&job.text);
+            }
+            self.dirty.insert(known.gang.clone());
+            found.insert(known.gang, (view, record));
+        }
+    }
+
+    /// A job with our tag that nobody knows: the journal lost it. It stays held, and says so; one that runs runs on.
     fn stranger(&mut self, key: &str, view: &JobView) {
-        let fresh = now_ms().saturating_sub(self.born_ms) < 5_000;
+        let fresh = self.now().saturating_sub(self.born_ms) < 5_000;
         if fresh || view.state > 2 || !self.strangers.insert(key.to_owned()) {
             return;
         }
-        let text = format!(
-            "[burst {key}] held: its launch request was lost when the controller stopped; cancel it and submit it again"
-        );
+        let text = match view.state {
+            0 => format!(
+                "[burst {key}] held: its launch request was lost when the controller stopped; cancel it and submit it again"
+            ),
+            _ => format!(
+                "[burst {key}] running, but the record of its gang was lost: its instances are kept until it is over"
+            ),
+        };
         self.hands.controller.log(crate::controller::Loud::Error, &format!("job {}: {text}", view.text));
-        let (controller, job) = (self.hands.controller.clone(), view.text.clone());
-        let state = view.state;
-        tokio::task::spawn_blocking(move || {
-            let priority = (state == 0).then_some(0);
-            let update = crate::controller::JobUpdate { comment: Some(text), priority, ..Default::default() };
-            if let Err(e) = controller.update_job(&job, &update) {
-                tracing::warn!(job, error = %e, "a lost job could not be told");
-            }
-        });
+        let job = view.text.clone();
+        let update = crate::controller::JobUpdate {
+            comment: Some(text),
+            priority: (view.state == 0).then_some(0),
+            ..Default::default()
+        };
+        self.tell(format!("job {job}, which is lost"), move |c| c.update_job(&job, &update));
     }
 
     pub(super) fn saw_licences(&mut self, found: Result<BTreeMap<String, u32>, SlurmError>) {
         self.licences.busy = false;
-        let now = now_ms();
+        let now = self.now();
         match found {
             Ok(free) => self.licences.saw(free, now),
             // Not known is not free: the gangs wait on, and the next look is tried as if this one had told nothing.
@@ -288,7 +356,7 @@ impl Core {
 
     pub(super) fn saw_nodes(&mut self, at_ms: u64, found: Result<Changed<NodeRecord>, SlurmError>) {
         self.polls.nodes_busy = false;
-        let now = now_ms();
+        let now = self.now();
         let mut changed = false;
         match found {
             Err(e) => tracing::warn!(error = %e, "the node table could not be read"),
@@ -322,6 +390,12 @@ impl Core {
             self.nodes_changed.send_modify(|n| *n += 1);
         }
     }
+}
+
+/// Another controller may have taken over since the decision.
+pub(super) fn acting(controller: &dyn crate::Controller) -> Result<(), SlurmError> {
+    let message = "this controller is not the active one".to_owned();
+    if controller.active() { Ok(()) } else { Err(SlurmError { code: 0, message, passing: true }) }
 }
 
 fn arrays_rest_has(record: &JobRecord, task: u32) -> bool {

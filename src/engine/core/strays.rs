@@ -87,12 +87,7 @@ impl Core {
         let names = bare.join(",");
         let text = format!("Slurm asked to resume {names}, which no gang backs: powered down again");
         self.hands.controller.log(Loud::Error, &text);
-        let controller = self.hands.controller.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(e) = controller.power_down(&names) {
-                tracing::warn!(names, error = %e, "names without a gang could not be powered down");
-            }
-        });
+        self.tell(format!("{names}, which no gang backs"), move |c| c.power_down(&names));
         text
     }
 }

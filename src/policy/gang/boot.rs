@@ -30,9 +30,16 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, (deadline, asked): (u64, u6
     } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
         g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
     } else if now >= deadline {
+        let limit = limit_ms(g, house);
+        let absent = || g.members.iter().enumerate().filter(|(_, m)| !(m.asked && ready(m)));
         let late: Vec<usize> =
-            g.members.iter().enumerate().filter(|(_, m)| !ready(m)).map(|(i, _)| i).collect();
-        let named = g.members.iter().filter(|m| !ready(m));
+            absent().filter(|(_, m)| now >= m.granted_ms + limit).map(|(i, _)| i).collect();
+        if late.is_empty() {
+            let next = absent().map(|(_, m)| m.granted_ms + limit).min().unwrap_or(now + limit);
+            g.phase = Phase::Booting { deadline_ms: next, asked_ms: asked };
+            return;
+        }
+        let named = g.members.iter().enumerate().filter(|(i, _)| late.contains(i)).map(|(_, m)| m);
         let named: Vec<_> = named.map(|m| format!("{} ({})", m.node, m.instance)).take(8).collect();
         let text = format!("not registered within boot_limit: {}", named.join(", "));
         replace(g, house, &late, ("BootLimit", text), now);
@@ -56,6 +63,14 @@ fn unfit(m: &super::Member, house: &dyn House) -> Option<String> {
     }
     let n = house.node(&m.node)?;
     (n.down || n.drain).then(|| format!("{} ({}) is down or drained in Slurm", m.node, m.instance))
+}
+
+/// A node that is not there when its time is over, while a replacement of another is still on its way.
+pub(super) fn overdue(g: &Gang, house: &dyn House, now: u64) -> Option<String> {
+    let limit = limit_ms(g, house);
+    let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
+    let m = g.members.iter().find(|m| m.up && now >= m.granted_ms + limit && !ready(m))?;
+    Some(format!("{} ({}) was not registered within boot_limit", m.node, m.instance))
 }
 
 /// Replaces members in the same zone and group, once, where that is worth it; else the gang is given back whole.

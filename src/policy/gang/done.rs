@@ -24,6 +24,8 @@ const PAUSE_MS: u64 = 500;
 const PAUSE_MOST_MS: u64 = 30_000;
 /// Pause when credentials or configuration are wrong: a person has to act, ms.
 const BROKEN_MS: u64 = 60_000;
+/// Pause after a power-up that a moment's trouble stopped, ms.
+const AGAIN_MS: u64 = 1_000;
 /// Pause between looks for addresses, ms.
 const LOOK_MS: u64 = 250;
 
@@ -31,10 +33,15 @@ const LOOK_MS: u64 = 250;
 pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, now: u64) -> Option<Rung> {
     match (effect, outcome) {
         (Effect::Comment { comment }, outcome) => {
-            // A comment that cannot be written must not be tried for ever: the next state writes the next one.
-            g.commented.clone_from(comment);
-            if let Outcome::Failed(t) = outcome {
-                g.note(format!("admin_comment could not be written: {}", t.message), now);
+            match outcome {
+                // Tried again at the next look.
+                Outcome::Failed(t) if matches!(t.class, Class::Transient | Class::Auth) => {}
+                // One that Slurm does not take must not be tried for ever: the next state writes the next one.
+                Outcome::Failed(t) => {
+                    g.commented.clone_from(comment);
+                    g.note(format!("admin_comment could not be written: {}", t.message), now);
+                }
+                _ => g.commented.clone_from(comment),
             }
             None
         }
@@ -85,13 +92,22 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             for m in &mut g.members {
                 m.up = true;
             }
-            // One boot_limit for everything between the grant and the last registration: it is what the cost counts.
-            let deadline_ms = g.granted_ms.unwrap_or(now) + boot::limit_ms(g, house);
+            // One boot_limit for everything between its grant and its registration: it is what the cost counts. One that
+            // is replaced gets another; those that wait with it do not (ResumeTimeout does not begin anew for them).
+            let granted = g.members.iter().map(|m| m.granted_ms).min().unwrap_or(now);
+            let deadline_ms = granted + boot::limit_ms(g, house);
             g.enter(Phase::Booting { deadline_ms, asked_ms: now }, "names are powering up", now);
             None
         }
         (Effect::PowerUp, Outcome::Failed(t)) => {
             g.blame(&t, now);
+            // A moment's trouble (a full disk, slurmctld busy, a standby) is not worth a paid gang.
+            let passing = matches!(t.class, Class::Transient | Class::Auth);
+            if passing && now < g.granted_ms.unwrap_or(now) + boot::limit_ms(g, house) {
+                g.note(format!("{}: {}; trying again", t.code, t.message), now);
+                g.phase = Phase::Granted { look_ms: now + AGAIN_MS };
+                return None;
+            }
             let text = format!("Slurm refused to power the names up: {}", t.message);
             step::give_up(g, &t.code, text, now);
             None
@@ -204,6 +220,7 @@ fn look_again(g: &mut Gang, house: &dyn House, now: u64) {
 
 fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.unsure = false;
+    g.sent = false;
     let got = u32::try_from(grant.instances.len()).unwrap_or(u32::MAX);
     // A replacement has members already: only the names nobody has are to be filled.
     let bare: Vec<String> =
@@ -215,7 +232,7 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
             true => format!("{} granted whole: {got} instances", grant.fleet),
             false => format!("{} replaces {got} of {} instances", grant.fleet, g.names.len()),
         };
-        g.members.extend(ids.into_iter().zip(bare).map(|(instance, node)| Member::new(instance, node)));
+        g.members.extend(ids.into_iter().zip(bare).map(|(instance, node)| Member::new(instance, node, now)));
         g.paid += 1;
         g.granted_ms = Some(now);
         g.won.get_or_insert_with(|| rung.clone());
@@ -233,7 +250,7 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.blame(&t, now);
     if got > 0 {
         // EC2 broke its promise of all or nothing: give the part back, whatever it is.
-        g.members.extend(grant.instances.into_iter().map(|i| Member::new(i, String::new())));
+        g.members.extend(grant.instances.into_iter().map(|i| Member::new(i, String::new(), now)));
         g.paid += 1;
         let text = format!("{got} of {} granted: given back", rung.nodes);
         let then = match g.paid >= step::PAID_ATTEMPTS {
@@ -263,9 +280,12 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
         Phase::Launching { tries, .. } => tries,
         _ => 0,
     };
-    if t.ambiguous {
+    // An error of ours, of credentials or of the moment speaks of this try and not of the one that was sent before.
+    let says_nothing = matches!(t.class, Class::Auth | Class::Throttle | Class::Transient | Class::Unknown);
+    if t.ambiguous || (g.sent && says_nothing) {
+        g.sent = true;
         // Only a replay with the same token can tell: never give an unanswered intent up.
-        let retry_ms = now + pause(tries);
+        let retry_ms = now + if t.class == Class::Auth { PAUSE_MOST_MS } else { pause(tries) };
         g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries.saturating_add(1) };
         g.note(format!("no answer to CreateFleet ({}); asking again with the same token", t.code), now);
         return None;
@@ -277,6 +297,7 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
         return None;
     }
     g.unsure = false;
+    g.sent = false;
     refused(g, rung, t.class, now)
 }
 
@@ -308,7 +329,14 @@ fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
             );
             None
         }
-        Class::Capacity | Class::Quota | Class::Subnet | Class::NotFound => {
+        // A thing of ours that somebody deleted: the same place again, with a new one.
+        Class::NotFound => {
+            let until_ms = Some(now + PAUSE_MS * 4);
+            let text = format!("{code}: something the launch needs is gone; made anew");
+            g.enter(Phase::Waiting { until_ms, why: Why::Trouble }, text, now);
+            None
+        }
+        Class::Capacity | Class::Quota | Class::Subnet => {
             g.rung += 1;
             g.enter(Phase::Planned, format!("refused: {code}; the next place follows"), now);
             (class == Class::Capacity).then(|| rung.clone())

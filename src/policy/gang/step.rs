@@ -4,7 +4,8 @@ use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Why,
 use crate::admit::Verdict;
 use burst_plan::Else;
 
-/// A submitted job whose record does not appear within this time was refused by slurmctld or only tested (ms).
+/// A submitted job that a look at the job table begun so long after does not show was refused by slurmctld or only
+/// tested (ms).
 pub const RECORD_MS: u64 = 60_000;
 /// Pause between looks at names, ms.
 const NAMES_MS: u64 = 3_000;
@@ -98,10 +99,18 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         }
         return;
     }
+    let on_its_own = (j.state == 1 || j.state == 2) && !j.completing && on_members(g, &j.nodes);
     if restarted {
         let key = g.job.get_or_insert_with(|| key_of(j));
         key.restart = j.restarts;
-        match g.phase {
+        if on_its_own && matches!(g.phase, Phase::Running | Phase::Ready { .. } | Phase::Released { .. }) {
+            // Requeued and started again before it could be held (slurmctld was away meanwhile): whole, on its own gang.
+            g.enter(Phase::Running, "requeued, and started again on the same nodes", now_ms);
+            return;
+        }
+        match &mut g.phase {
+            // Over, and requeued while it was given back.
+            Phase::Ending { then: then @ Then::Done, .. } => *then = Then::Again { rung: 0 },
             Phase::Ending { .. } => {}
             _ => {
                 end(g, Then::Again { rung: 0 }, epilog(), "the job was requeued: a new gang follows", now_ms)
@@ -111,6 +120,14 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     }
     if j.state == 1 || j.state == 2 {
         match g.phase {
+            // It was started at the very end of start_limit, before the hold: its nodes are still up.
+            Phase::Ending {
+                then: Then::Again { .. } | Then::Later { .. },
+                stage: Stage::Epilog { .. } | Stage::PowerDown,
+                ..
+            } if on_its_own => {
+                g.enter(Phase::Running, "started while it was about to be given back", now_ms);
+            }
             Phase::Running | Phase::Ending { .. } => {}
             Phase::Released { .. } | Phase::Ready { .. } => g.enter(Phase::Running, "started", now_ms),
             _ => end(g, Then::Done, Stage::PowerDown, format!("started elsewhere, on {}", j.nodes), now_ms),
@@ -118,12 +135,29 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         return;
     }
     // Pending, the same life.
+    let paid = matches!(
+        g.phase,
+        Phase::Granted { .. } | Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. }
+    );
+    if g.user_hold && paid {
+        end(g, Then::Again { rung: 0 }, Stage::PowerDown, "held by its owner: given back", now_ms);
+        return;
+    }
     if g.job.is_some() && !j.partition.is_empty() && j.partition != g.geometry.partition {
         match g.phase {
             Phase::Ending { .. } => {}
             _ => end(g, Then::Done, Stage::PowerDown, format!("moved to partition {}", j.partition), now_ms),
         }
     }
+}
+
+/// Whether a job runs on exactly the gang's nodes, each with an instance.
+fn on_members(g: &Gang, nodes: &str) -> bool {
+    let mut named = burst_plan::hostlist::expand(nodes).unwrap_or_default();
+    let mut own: Vec<&String> = g.members.iter().map(|m| &m.node).collect();
+    named.sort_unstable();
+    own.sort_unstable();
+    !own.is_empty() && named.iter().eq(own)
 }
 
 fn key_of(j: &JobView) -> JobKey {
@@ -143,7 +177,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
                     g.geometry.partition.clone_from(&j.partition);
                 }
                 g.enter(Phase::Held, format!("found as job {}", j.text), now);
-            } else if now >= g.since_ms + RECORD_MS {
+            } else if *seen == Seen::Gone {
                 g.enter(Phase::Done, "no job record appeared: refused by Slurm, or only tested", now);
             }
             None
@@ -182,6 +216,11 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             plan(g, j, house, now)
         }
         Phase::Launching { .. } if g.retired.iter().any(|r| !r.ended) => Some(Effect::Retire),
+        Phase::Launching { .. } | Phase::Granted { .. } if boot::overdue(g, house, now).is_some() => {
+            let text = boot::overdue(g, house, now).unwrap_or_default();
+            give_up(g, "BootLimit", text, now);
+            None
+        }
         Phase::Launching { rung, retry_ms, .. } => (now >= retry_ms).then(|| {
             let comment = Some(says::comment(g)).filter(|c| *c != g.commented);
             Effect::Launch { rung, comment }
@@ -192,6 +231,9 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             }
             // A job that was cancelled meanwhile touches no node: it has to be seen after the grant.
             job?;
+            if now < look_ms {
+                return None;
+            }
             // From here on the names may be touched, whatever becomes of the answer.
             g.powered = true;
             Some(Effect::PowerUp)

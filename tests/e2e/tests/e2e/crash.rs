@@ -93,7 +93,7 @@ fn law4_the_controller_is_unhurt_by_an_endpoint_that_fails() {
     let mut c = cluster("endpoint");
     let pid = c.slurmctld_pid();
     let sim = c.sim.as_ref().unwrap();
-    sim.fault(&json!({"action": "*", "kind": "http500", "times": 12})).unwrap();
+    sim.fault(&json!({"action": "*", "kind": "http500", "times": 6})).unwrap();
     let job = submit(&c, 2, &[], SCRIPT);
     let local = c.sbatch(User::Ordinary, &["-p", "cpu", "-o", "/dev/null"], "true").unwrap();
     c.wait_job(local, "COMPLETED", Duration::from_secs(20)).unwrap();

@@ -1,0 +1,19 @@
+//! Deterministic simulation: the real engine, journal and policy against a simulated Slurm, a simulated EC2, simulated
+//! instances, users and crashes, under paused time and one seed. What DESIGN calls laws is checked as it runs.
+//!
+//! One seed is one story: [`run`] with the same seed and number of jobs always tells the same one, so a seed that breaks
+//! a law is its own replay.
+#![forbid(unsafe_code)]
+// A simulation that meets what it does not expect has to stop loudly.
+#![allow(clippy::expect_used, clippy::missing_panics_doc)]
+
+mod cloud;
+mod dice;
+mod laws;
+mod life;
+mod nodes;
+mod slurm;
+mod story;
+mod users;
+
+pub use story::{Told, run};

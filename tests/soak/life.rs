@@ -1,0 +1,147 @@
+//! Lives of the controller: what a slurmctld process holds, from its start to its kill.
+
+use crate::{
+    cloud::{Mood, Moody},
+    dice::Dice,
+    slurm::{Seat, Slurm},
+};
+use burst_engine::{
+    Handle, Host, Msg, Shared,
+    core::{Answer, Question},
+    effects::Hands,
+    journal::{Journal, documents, make_tables},
+    prepare::Prepare,
+    shared::Snapshot,
+    start::drive,
+};
+use burst_policy::{Config, TypeBook, gang::Gang};
+use rusqlite::Connection;
+use serde_json::Value;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The journal's file: what was committed outlives every life.
+pub type Disk = Arc<Mutex<Connection>>;
+
+/// An empty journal.
+pub fn disk() -> Disk {
+    let db = Connection::open_in_memory().expect("SQLite has memory");
+    make_tables(&db).expect("the tables can be made");
+    Arc::new(Mutex::new(db))
+}
+
+/// Everything outside of the engine.
+#[derive(Clone)]
+pub struct Outside {
+    /// slurmctld's own part.
+    pub slurm: Slurm,
+    /// EC2.
+    pub ec2: burst_cloud::fake::FakeCloud,
+    /// Chance and time.
+    pub dice: Dice,
+    /// EC2's mood.
+    pub mood: Mood,
+    /// Slurm's passing errors and the disk's, in thousandths.
+    pub trouble: Arc<AtomicU64>,
+    /// The journal's file.
+    pub disk: Disk,
+    /// burst.toml.
+    pub config: Arc<Config>,
+}
+
+/// One life.
+pub struct Life {
+    host: Host,
+    /// The engine's queue.
+    pub handle: Handle,
+    passive_since: Arc<AtomicU64>,
+}
+
+impl Life {
+    /// slurmctld starts.
+    pub fn begin(out: &Outside) -> Self {
+        let shared = Arc::new(Shared::default());
+        shared.snapshot.store(Arc::new(Snapshot {
+            config: Some((*out.config).clone()),
+            types: TypeBook::builtin(),
+            ..Snapshot::default()
+        }));
+        let (handle, receiver) = Handle::new(4_096, shared.clone());
+        let host = Host::staged(Arc::new(out.dice.clone()));
+        let passive_since = Arc::new(AtomicU64::new(0));
+        let (journal, mut writer) = Journal::queue();
+        let (disk, dice, trouble) = (out.disk.clone(), out.dice.clone(), out.trouble.clone());
+        host.spawn(async move {
+            while writer.wait().await {
+                tokio::time::sleep(dice.ms(1, 12)).await;
+                if dice.chance(trouble.load(Ordering::Relaxed) / 4) {
+                    writer.refuse("database or disk is full");
+                    continue;
+                }
+                let mut db = disk.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.commit(&mut db, burst_engine::host::Stage::now_ms(&dice));
+            }
+        });
+        let docs = {
+            let db = out.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            documents(&db).expect("the journal can be read")
+        };
+        let gangs: Vec<Gang> =
+            docs.iter().map(|d| serde_json::from_str(d).expect("a row of the journal can be read")).collect();
+        let seat = Seat {
+            slurm: out.slurm.clone(),
+            passive_since: passive_since.clone(),
+            trouble: out.trouble.clone(),
+            told: [AtomicU64::new(0), AtomicU64::new(0)],
+        };
+        let cloud = Moody {
+            inner: out.ec2.clone(),
+            dice: out.dice.clone(),
+            laws: out.slurm.laws.clone(),
+            mood: out.mood.clone(),
+            passive_since: passive_since.clone(),
+        };
+        let hands = Hands {
+            host: host.clone(),
+            controller: Arc::new(seat),
+            cloud: Arc::new(cloud),
+            journal,
+            prepare: Arc::new(Prepare::default()),
+            shared,
+            cluster: "11111111-2222-4333-8444-555555555555".into(),
+            name: "soak".into(),
+        };
+        let (changed, _) = watch::channel(0);
+        host.spawn(drive(hands, handle.sender(), gangs, changed, receiver));
+        out.slurm.up.store(true, Ordering::Relaxed);
+        Self { host, handle, passive_since }
+    }
+
+    /// Another controller has taken over; this process does not know yet.
+    pub fn pass_over(&self, now_ms: u64) {
+        self.passive_since.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self, out: &Outside) {
+        out.slurm.up.store(false, Ordering::Relaxed);
+        self.host.crash();
+    }
+}
+
+/// Asks the engine of today, as the HTTP listener does; None: nobody answers.
+pub async fn ask(sender: Option<mpsc::Sender<Msg>>, question: Question) -> Option<(u16, Value)> {
+    let (tx, rx) = oneshot::channel();
+    sender?.send(Msg::Ask(Box::new(question), tx)).await.ok()?;
+    // An engine that is killed drops the question.
+    match tokio::time::timeout(Duration::from_secs(10), rx).await {
+        Ok(Ok(Answer::Json(status, body))) => Some((status, body)),
+        _ => None,
+    }
+}

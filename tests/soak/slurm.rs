@@ -1,0 +1,752 @@
+//! slurmctld as far as the engine can see it: job table, node table, power saving, a scheduler, and its own laws.
+
+use crate::{dice::Dice, laws::Laws};
+use burst_cloud::fake::FakeCloud;
+use burst_engine::{
+    Controller,
+    controller::{
+        Changed, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf, SlurmError,
+    },
+    core::tag_of,
+};
+use burst_policy::gang::{JobView, NodeView};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// ResumeTimeout: the pool's boot_limit and a minute (ms).
+const RESUME_MS: u64 = 150_000;
+/// SuspendTimeout (ms).
+const SUSPEND_MS: u64 = 3_000;
+/// SlurmdTimeout (ms).
+const SILENT_MS: u64 = 10_000;
+/// MinJobAge (ms).
+const KEPT_MS: u64 = 90_000;
+/// A job that was submitted so shortly before a kill may not be saved yet (ms).
+const UNSAVED_MS: u64 = 2_000;
+
+/// Slurm's base states that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// PENDING
+    Pending,
+    /// RUNNING
+    Running,
+    /// Over, with Slurm's number (3 COMPLETED, 4 CANCELLED, 5 FAILED, 7 NODE_FAIL).
+    Over(u32),
+}
+
+/// A record.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Own id.
+    pub id: u32,
+    /// Array it belongs to, 0 for none.
+    pub array: u32,
+    /// Task that was split off.
+    pub task: Option<u32>,
+    /// Tasks that were not, of an array's own record.
+    pub rest: BTreeSet<u32>,
+    /// Owner.
+    pub uid: u32,
+    /// State.
+    pub state: State,
+    /// COMPLETING until, true ms.
+    pub completing: Option<u64>,
+    /// Priority 0.
+    pub held: bool,
+    /// By an administrator.
+    pub held_admin: bool,
+    /// Required nodes.
+    pub req: Vec<String>,
+    /// Nodes.
+    pub want: usize,
+    /// Partition.
+    pub partition: String,
+    /// restart_cnt.
+    pub restarts: u32,
+    /// Unix s.
+    pub submit: u64,
+    /// Unix s.
+    pub eligible: u64,
+    /// Unix s.
+    pub start: u64,
+    /// Allocated.
+    pub nodes: Vec<String>,
+    /// admin_comment.
+    pub comment: String,
+    /// What it has to do, ms.
+    pub work_ms: u64,
+    /// When it is over, true ms.
+    pub ends_ms: u64,
+    /// When it was over, true ms.
+    pub over_ms: u64,
+    /// --requeue.
+    pub requeue: bool,
+    /// Times it began.
+    pub starts: u32,
+}
+
+impl Job {
+    /// `12` or `12_3`.
+    pub fn text(&self) -> String {
+        match self.task {
+            Some(t) => format!("{}_{t}", self.array),
+            None => self.id.to_string(),
+        }
+    }
+    /// The engine's key of its gang.
+    pub fn key(&self) -> Option<String> {
+        let id = tag_of(&self.comment)?;
+        Some(self.task.map_or_else(|| id.to_owned(), |t| format!("{id}_{t}")))
+    }
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Over(_))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Power {
+    Off,
+    Asked { at: u64 },
+    Booting { deadline: u64 },
+    On,
+    Down,
+    OffAsked { at: u64 },
+    GoingOff { until: u64 },
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    power: Power,
+    job: Option<u32>,
+    /// The instance whose slurmd registered.
+    instance: Option<String>,
+    /// Since when that is silent, true ms.
+    silent: Option<u64>,
+}
+
+/// Both tables.
+pub struct Tables {
+    /// By id.
+    pub jobs: BTreeMap<u32, Job>,
+    /// Records that were purged, or lost by a kill.
+    pub past: Vec<Job>,
+    /// Jobs that a kill lost.
+    pub lost: BTreeSet<u32>,
+    nodes: BTreeMap<String, Node>,
+    next: u32,
+    version: u64,
+    /// Instances that ended without the engine's doing.
+    pub killed: BTreeSet<String>,
+    /// Names whose power-down was refused: Slurm's own trouble.
+    excused: BTreeSet<String>,
+}
+
+/// The daemon; clones are the same.
+#[derive(Clone)]
+pub struct Slurm {
+    tables: Arc<Mutex<Tables>>,
+    /// Protocol.
+    pub laws: Laws,
+    /// Chance and time.
+    pub dice: Dice,
+    /// EC2, to compare with.
+    pub ec2: FakeCloud,
+    /// It runs.
+    pub up: Arc<AtomicBool>,
+}
+
+fn err(code: i32, message: &str) -> SlurmError {
+    SlurmError { code, message: message.into(), passing: false }
+}
+
+impl Slurm {
+    /// With these names, all powered down.
+    pub fn new(names: impl Iterator<Item = String>, laws: Laws, dice: Dice, ec2: FakeCloud) -> Self {
+        let node = Node { power: Power::Off, job: None, instance: None, silent: None };
+        let tables = Tables {
+            jobs: BTreeMap::new(),
+            past: Vec::new(),
+            lost: BTreeSet::new(),
+            nodes: names.map(|n| (n, node.clone())).collect(),
+            next: 100,
+            version: 1,
+            killed: BTreeSet::new(),
+            excused: BTreeSet::new(),
+        };
+        Self { tables: Arc::new(Mutex::new(tables)), laws, dice, ec2, up: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, text: impl AsRef<str>) {
+        self.laws.note(self.dice.passed_ms(), format!("slurm  {}", text.as_ref()));
+    }
+
+    fn broke(&self, text: impl AsRef<str>) {
+        self.laws.broke(self.dice.passed_ms(), text);
+    }
+
+    /// sbatch, after job_submit held and tagged it.
+    pub fn submit(&self, mut job: Job) -> u32 {
+        let mut t = self.tables();
+        t.next += 1;
+        job.id = t.next;
+        if !job.rest.is_empty() {
+            job.array = job.id;
+        }
+        let id = job.id;
+        t.jobs.insert(id, job);
+        t.version += 1;
+        id
+    }
+
+    /// slurmctld was killed: what was not saved is lost.
+    pub fn killed(&self) {
+        let now = self.dice.true_ms();
+        let mut t = self.tables();
+        let young: Vec<u32> = t
+            .jobs
+            .values()
+            .filter(|j| j.submit * 1_000 + UNSAVED_MS > now && j.state == State::Pending)
+            .map(|j| j.id)
+            .collect();
+        for id in young {
+            if self.dice.chance(500)
+                && let Some(j) = t.jobs.remove(&id)
+            {
+                t.lost.insert(id);
+                t.past.push(j);
+            }
+        }
+        t.version += 1;
+    }
+
+    /// Ends a job: scancel, or its node failed.
+    fn finish(&self, t: &mut Tables, id: u32, number: u32) {
+        let now = self.dice.true_ms();
+        let Some(j) = t.jobs.get_mut(&id) else { return };
+        if j.is_over() {
+            return;
+        }
+        let ran = j.state == State::Running;
+        if number == 7 && j.requeue && ran {
+            j.state = State::Pending;
+            j.restarts += 1;
+            // cred_expire (slurm-22.05 job_mgr.c `_job_requeue_op`), shorter here.
+            j.eligible = now / 1_000 + self.dice.range(2, 20);
+            self.laws.count("requeues");
+        } else {
+            j.state = State::Over(number);
+            j.over_ms = now;
+        }
+        if ran {
+            j.completing = Some(now + self.dice.range(50, 3_000));
+        }
+        t.version += 1;
+    }
+
+    /// scancel.
+    pub fn cancel(&self, id: u32) {
+        if !self.up.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut t = self.tables();
+        if let Some(j) = t.jobs.get(&id)
+            && !j.is_over()
+        {
+            self.note(format!("job {} cancelled", j.text()));
+        }
+        self.finish(&mut t, id, 4);
+    }
+
+    /// scontrol requeue.
+    pub fn requeue(&self, id: u32) {
+        if !self.up.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut t = self.tables();
+        if t.jobs.get(&id).is_some_and(|j| j.state == State::Running && j.completing.is_none() && j.requeue) {
+            self.note(format!("job {id} requeued"));
+            self.finish(&mut t, id, 7);
+        }
+    }
+
+    /// A slurmd registers under a name.
+    pub fn register(&self, name: &str, instance: &str) {
+        if !self.up.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut t = self.tables();
+        let Some(n) = t.nodes.get_mut(name) else { return };
+        if matches!(n.power, Power::Booting { .. }) {
+            n.power = Power::On;
+            n.instance = Some(instance.to_owned());
+            n.silent = None;
+            t.version += 1;
+        }
+    }
+
+    /// A job's step runs there.
+    pub fn busy(&self, instance: &str) -> bool {
+        self.tables().nodes.values().any(|n| n.instance.as_deref() == Some(instance) && n.job.is_some())
+    }
+
+    /// POWERING_UP, as burst-node is told.
+    pub fn all_off(&self) -> Vec<String> {
+        self.tables()
+            .nodes
+            .iter()
+            .filter(|(_, n)| n.power != Power::Off)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// A quarter of a second of slurmctld's life.
+    pub fn tick(&self) {
+        if !self.up.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.dice.true_ms();
+        let alive: BTreeMap<String, String> = self
+            .ec2
+            .alive()
+            .into_iter()
+            .map(|i| (i.id, i.tags.get("slurm-burst:gang").cloned().unwrap_or_default()))
+            .collect();
+        let mut t = self.tables();
+        self.nodes_pass(&mut t, now, &alive);
+        self.jobs_pass(&mut t, now);
+        self.schedule(&mut t, now, &alive);
+    }
+
+    fn nodes_pass(&self, t: &mut Tables, now: u64, alive: &BTreeMap<String, String>) {
+        let mut fail = Vec::new();
+        let mut changed = false;
+        let excused = t.excused.clone();
+        for (name, n) in &mut t.nodes {
+            let before = (n.power, n.job);
+            match n.power {
+                Power::Asked { at } if now >= at + 700 => {
+                    n.power = Power::Booting { deadline: at + RESUME_MS }
+                }
+                Power::Booting { deadline } if now >= deadline => {
+                    n.power = Power::Down;
+                    if !excused.contains(name) {
+                        self.broke(format!("node {name} is DOWN: ResumeTimeout passed"));
+                    }
+                }
+                Power::OffAsked { at } if now >= at + 700 => {
+                    n.power = Power::GoingOff { until: now + SUSPEND_MS }
+                }
+                Power::GoingOff { until } if now >= until => {
+                    n.power = Power::Off;
+                    n.instance = None;
+                    n.silent = None;
+                }
+                Power::On => {
+                    let instance = n.instance.clone().unwrap_or_default();
+                    if alive.contains_key(&instance) {
+                        n.silent = None;
+                    } else {
+                        let since = *n.silent.get_or_insert(now);
+                        let own = t.killed.contains(&instance);
+                        let running = n.job.and_then(|j| t.jobs.get(&j));
+                        if !own && running.is_some_and(|j| j.state == State::Running) {
+                            self.broke(format!("{instance} was ended under job {}", n.job.unwrap_or(0)));
+                            t.killed.insert(instance.clone());
+                        }
+                        if now >= since + SILENT_MS {
+                            n.power = Power::Down;
+                            fail.extend(n.job);
+                            if !own && !excused.contains(name) {
+                                self.broke(format!(
+                                    "node {name} is DOWN: {instance} was ended before the name"
+                                ));
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+            changed |= before != (n.power, n.job);
+        }
+        for id in fail {
+            self.note(format!("job {id}: node failure"));
+            self.finish(t, id, 7);
+        }
+        if changed {
+            t.version += 1;
+        }
+    }
+
+    fn jobs_pass(&self, t: &mut Tables, now: u64) {
+        let mut changed = false;
+        let mut free = Vec::new();
+        let mut purge = Vec::new();
+        for j in t.jobs.values_mut() {
+            if j.state == State::Running && j.completing.is_none() && now >= j.ends_ms {
+                j.state = State::Over(3);
+                j.over_ms = now;
+                j.completing = Some(now + self.dice.range(50, 3_000));
+                changed = true;
+                self.note(format!("job {} completed", j.text()));
+            }
+            if j.completing.is_some_and(|c| now >= c) {
+                j.completing = None;
+                free.push(j.id);
+                if j.state == State::Pending {
+                    j.nodes.clear();
+                }
+                changed = true;
+            }
+            if j.is_over() && j.completing.is_none() && now >= j.over_ms + KEPT_MS {
+                purge.push(j.id);
+            }
+        }
+        for n in t.nodes.values_mut() {
+            if n.job.is_some_and(|j| free.contains(&j)) {
+                n.job = None;
+            }
+        }
+        for id in purge {
+            if let Some(j) = t.jobs.remove(&id) {
+                t.past.push(j);
+                changed = true;
+            }
+        }
+        if changed {
+            t.version += 1;
+        }
+    }
+
+    fn schedule(&self, t: &mut Tables, now: u64, alive: &BTreeMap<String, String>) {
+        let ready: Vec<u32> = t
+            .jobs
+            .values()
+            .filter(|j| j.state == State::Pending && !j.held && j.completing.is_none())
+            .filter(|j| j.rest.is_empty() && j.eligible * 1_000 <= now)
+            .map(|j| j.id)
+            .collect();
+        for id in ready {
+            let Some(j) = t.jobs.get(&id).cloned() else { continue };
+            if j.partition == "cpu" {
+                self.begin(t, &j, Vec::new(), now);
+                continue;
+            }
+            let names: Vec<String> = match j.req.is_empty() {
+                false => j.req.clone(),
+                // Slurm would take any names, also those that are off.
+                true => t
+                    .nodes
+                    .iter()
+                    .filter(|(_, n)| n.job.is_none())
+                    .map(|(n, _)| n.clone())
+                    .take(j.want)
+                    .collect(),
+            };
+            let free = |n: &String| t.nodes.get(n).is_some_and(|n| n.job.is_none());
+            let usable =
+                |n: &String| t.nodes.get(n).is_some_and(|n| matches!(n.power, Power::On | Power::Off));
+            if names.len() != j.want || !names.iter().all(|n| free(n) && usable(n)) {
+                continue;
+            }
+            let key = j.key().unwrap_or_default();
+            for name in &names {
+                let n = t.nodes.get(name);
+                let instance = n.and_then(|n| n.instance.clone()).unwrap_or_default();
+                let on = n.is_some_and(|n| n.power == Power::On);
+                let dead = t.killed.contains(&instance);
+                if !on || !(dead || alive.get(&instance) == Some(&key)) {
+                    self.broke(format!("job {} started on {name} without an instance of its own", j.text()));
+                }
+            }
+            if names.iter().collect::<BTreeSet<_>>().len() != j.want {
+                self.broke(format!("job {} started on part of its nodes", j.text()));
+            }
+            self.begin(t, &j, names, now);
+        }
+    }
+
+    fn begin(&self, t: &mut Tables, j: &Job, names: Vec<String>, now: u64) {
+        for name in &names {
+            if let Some(n) = t.nodes.get_mut(name) {
+                n.job = Some(j.id);
+            }
+        }
+        let Some(j) = t.jobs.get_mut(&j.id) else { return };
+        j.state = State::Running;
+        j.start = now / 1_000;
+        j.ends_ms = now + j.work_ms;
+        j.nodes = names;
+        j.starts += 1;
+        if j.starts > j.restarts + 1 {
+            self.broke(format!("job {} began {} times with {} restarts", j.text(), j.starts, j.restarts));
+        }
+        self.note(format!("job {} started on {}", j.text(), j.nodes.join(",")));
+        self.laws.count("starts");
+        t.version += 1;
+    }
+}
+
+/// One life's connection to slurmctld.
+pub struct Seat {
+    /// slurmctld.
+    pub slurm: Slurm,
+    /// When this life stopped being the active controller, true ms; 0: it is.
+    pub passive_since: Arc<AtomicU64>,
+    /// How often a call fails for a passing reason, in thousandths.
+    pub trouble: Arc<AtomicU64>,
+    /// Versions of the tables that were handed out last.
+    pub told: [AtomicU64; 2],
+}
+
+impl Seat {
+    fn enter(&self, what: &str) -> Result<MutexGuard<'_, Tables>, SlurmError> {
+        if !self.slurm.up.load(Ordering::Relaxed)
+            || self.slurm.dice.chance(self.trouble.load(Ordering::Relaxed))
+        {
+            return Err(SlurmError { passing: true, ..err(1001, "Unable to contact slurm controller") });
+        }
+        let since = self.passive_since.load(Ordering::Relaxed);
+        let now = self.slurm.dice.true_ms();
+        if !what.is_empty() && since > 0 && now > since + crate::cloud::UNDER_WAY_MS {
+            self.slurm.broke(format!("{what} by a controller that is not the active one"));
+        }
+        Ok(self.slurm.tables())
+    }
+
+    fn changed<T>(&self, which: usize, make: impl Fn(&Tables) -> Vec<T>) -> Result<Changed<T>, SlurmError> {
+        let t = self.enter("")?;
+        let told = self.told.get(which).expect("two tables");
+        // As the plugin does: everything is read anew now and then.
+        let age = self.slurm.dice.passed_ms() / 5_000;
+        let version = t.version << 20 | age & 0xf_ffff;
+        if told.swap(version, Ordering::Relaxed) == version {
+            return Ok(None);
+        }
+        Ok(Some(make(&t)))
+    }
+}
+
+fn record(j: &Job) -> JobRecord {
+    let number = match j.state {
+        State::Pending => 0,
+        State::Running => 1,
+        State::Over(n) => n,
+    };
+    let rest: Vec<String> = j.rest.iter().map(ToString::to_string).collect();
+    JobRecord {
+        view: JobView {
+            id: j.id,
+            text: j.text(),
+            state: number,
+            completing: j.completing.is_some(),
+            held: j.held,
+            held_admin: j.held_admin,
+            restarts: j.restarts,
+            submit: j.submit,
+            eligible: j.eligible,
+            start: j.start,
+            dependency: String::new(),
+            partition: j.partition.clone(),
+            minutes: Some(5),
+            nodes: j.nodes.join(","),
+            reason: String::new(),
+            licences: String::new(),
+        },
+        uid: j.uid,
+        user: format!("user{}", j.uid),
+        account: "lab".into(),
+        array_job: j.array,
+        array_task: j.task,
+        array_rest: (!j.rest.is_empty()).then(|| rest.join(",")),
+        array_most: 0,
+        comment: j.comment.clone(),
+    }
+}
+
+fn view(n: &Node, jobs: &BTreeMap<u32, Job>) -> NodeView {
+    let on = matches!(n.power, Power::On);
+    let completing = n.job.is_some_and(|j| jobs.get(&j).is_some_and(|j| j.completing.is_some()));
+    NodeView {
+        idle: n.job.is_none() && n.power != Power::Down,
+        allocated: n.job.is_some() && !completing,
+        down: n.power == Power::Down,
+        drain: false,
+        no_respond: matches!(n.power, Power::Booting { .. }) || (on && n.silent.is_some()),
+        powered_down: matches!(n.power, Power::Off | Power::Asked { .. }),
+        powering_up: matches!(n.power, Power::Booting { .. }),
+        power_up_asked: matches!(n.power, Power::Asked { .. }),
+        powering_down: matches!(n.power, Power::GoingOff { .. }),
+        power_down_asked: matches!(n.power, Power::OffAsked { .. }),
+        completing,
+    }
+}
+
+/// The record an update names; an array's task is split off first.
+fn find(t: &mut Tables, text: &str) -> Option<u32> {
+    let Some((array, task)) = text.split_once('_') else { return text.parse().ok() };
+    if task.starts_with('[') {
+        // All pending tasks at once: their common record.
+        return array.parse().ok();
+    }
+    let (array, task): (u32, u32) = (array.parse().ok()?, task.parse().ok()?);
+    if let Some(j) = t.jobs.values().find(|j| j.array == array && j.task == Some(task)) {
+        return Some(j.id);
+    }
+    let meta = t.jobs.get_mut(&array)?;
+    if !meta.rest.remove(&task) {
+        return None;
+    }
+    let mut one = meta.clone();
+    if meta.rest.is_empty() {
+        // The last task keeps the record.
+        meta.task = Some(task);
+        return Some(array);
+    }
+    t.next += 1;
+    one.id = t.next;
+    one.rest.clear();
+    one.task = Some(task);
+    let id = one.id;
+    t.jobs.insert(id, one);
+    Some(id)
+}
+
+impl Controller for Seat {
+    fn jobs(&self) -> Result<Changed<JobRecord>, SlurmError> {
+        self.changed(0, |t| t.jobs.values().map(record).collect())
+    }
+    fn jobs_of(&self, uid: u32) -> Result<Vec<JobRecord>, SlurmError> {
+        Ok(self.enter("")?.jobs.values().filter(|j| j.uid == uid).map(record).collect())
+    }
+    fn nodes(&self) -> Result<Changed<NodeRecord>, SlurmError> {
+        self.changed(1, |t| {
+            let all = t.nodes.iter();
+            all.map(|(name, n)| NodeRecord {
+                name: name.clone(),
+                view: view(n, &t.jobs),
+                cloud: true,
+                cpus: 192,
+                memory_mib: 700_000,
+            })
+            .collect()
+        })
+    }
+    fn partitions(&self) -> Result<Vec<PartitionRecord>, SlurmError> {
+        Ok(Vec::new())
+    }
+    fn licences(&self) -> Result<BTreeMap<String, u32>, SlurmError> {
+        Ok(BTreeMap::new())
+    }
+    fn conf(&self) -> Result<SlurmConf, SlurmError> {
+        Ok(SlurmConf::default())
+    }
+    fn update_job(&self, job: &str, update: &JobUpdate) -> Result<(), SlurmError> {
+        let mut t = self.enter("an update of a job")?;
+        let id = find(&mut t, job).ok_or_else(|| err(2017, "Invalid job id specified"))?;
+        t.version += 1;
+        let j = t.jobs.get_mut(&id).ok_or_else(|| err(2017, "Invalid job id specified"))?;
+        if j.is_over() {
+            return Err(err(2021, "Job/step already completing or completed"));
+        }
+        let pending = j.state == State::Pending;
+        let needs = update.priority.is_some() || update.req_nodes.is_some() || update.partition.is_some();
+        if needs && !pending {
+            return Err(err(2028, "Job is no longer pending execution"));
+        }
+        if let Some(c) = &update.comment {
+            j.comment.clone_from(c);
+        }
+        if let Some(p) = &update.partition {
+            j.partition.clone_from(p);
+        }
+        if let Some(r) = &update.req_nodes {
+            j.req = r.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
+        }
+        match update.priority {
+            Some(0) => {
+                j.held = true;
+                j.held_admin = true;
+            }
+            Some(u32::MAX) => {
+                j.held = false;
+                j.held_admin = false;
+            }
+            Some(_) if j.held => return Err(err(2000, "ignore priority reset request on held JobId")),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn power_up(&self, names: &str, _: Option<&str>, _: Option<&str>) -> Result<(), SlurmError> {
+        let now = self.slurm.dice.true_ms();
+        let mut t = self.enter("POWER_UP")?;
+        self.slurm.note(format!("POWER_UP {names}"));
+        t.version += 1;
+        for name in names.split(',') {
+            let n = t.nodes.get_mut(name).ok_or_else(|| err(2039, "Invalid node name specified"))?;
+            match n.power {
+                Power::Off => n.power = Power::Asked { at: now },
+                Power::Asked { .. } | Power::Booting { .. } | Power::On => {}
+                _ => return Err(err(2038, "Invalid node state specified")),
+            }
+        }
+        Ok(())
+    }
+    fn power_down(&self, names: &str) -> Result<(), SlurmError> {
+        let now = self.slurm.dice.true_ms();
+        let mut t = match self.enter("POWER_DOWN_FORCE") {
+            Ok(t) => t,
+            Err(e) => {
+                self.slurm.tables().excused.extend(names.split(',').map(str::to_owned));
+                return Err(e);
+            }
+        };
+        self.slurm.note(format!("POWER_DOWN_FORCE {names}"));
+        t.version += 1;
+        let mut killed = BTreeSet::new();
+        for name in names.split(',').filter(|n| !n.is_empty()) {
+            let n = t.nodes.get_mut(name).ok_or_else(|| err(2039, "Invalid node name specified"))?;
+            if !matches!(n.power, Power::Off | Power::GoingOff { .. } | Power::OffAsked { .. }) {
+                n.power = Power::OffAsked { at: now };
+                killed.extend(n.job);
+            }
+        }
+        for id in killed {
+            if let Some(j) = t.jobs.get(&id)
+                && j.state == State::Running
+            {
+                let text = format!("job {} was killed by POWER_DOWN_FORCE", j.text());
+                self.slurm.broke(text);
+            }
+            self.slurm.finish(&mut t, id, 7);
+        }
+        Ok(())
+    }
+    fn cancel(&self, job: &str) -> Result<(), SlurmError> {
+        let id =
+            find(&mut *self.enter("scancel")?, job).ok_or_else(|| err(2017, "Invalid job id specified"))?;
+        self.slurm.cancel(id);
+        Ok(())
+    }
+    fn active(&self) -> bool {
+        self.passive_since.load(Ordering::Relaxed) == 0
+    }
+    fn decode(&self, _: &str) -> Result<Credential, String> {
+        Err("no munge here".into())
+    }
+    fn log(&self, loud: Loud, text: &str) {
+        if loud != Loud::Debug {
+            self.slurm.laws.note(self.slurm.dice.passed_ms(), format!("engine {text}"));
+        }
+    }
+}
