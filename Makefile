@@ -11,10 +11,13 @@ BIN := $(TARGET)/release
 # Slurm's own plugin directory: where its munge plugin is.
 SLURM_PLUGIN_DIR ?= $(patsubst %/auth_munge.so,%,$(firstword $(wildcard /usr/lib/*/slurm-wlm/auth_munge.so /usr/lib64/slurm/auth_munge.so /usr/lib/slurm/auth_munge.so /usr/lib/slurm-wlm/auth_munge.so)))
 FUZZ_SECONDS ?= 30
+SEEDS ?= 300
+JOBS ?= 50
+FIRST ?= 1
 # Set by `make demo KEEP=1`: leave the cluster running.
 KEEP ?=
 
-.PHONY: help deps build demo test lint deny unit fuzz e2e model-check bench install uninstall clean
+.PHONY: help deps build demo test lint deny unit fuzz e2e model-check soak mutants bench install uninstall clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +53,12 @@ e2e: ## Whole clusters, end to end
 
 model-check: ## Requests recorded by the e2e runs against botocore's service model
 	@.ci/model-check.sh
+
+soak: deps ## The engine in simulated troubles: SEEDS=10000 stories of JOBS=50 gangs each (FIRST=1)
+	$(CARGO) run --release --locked -p burst-soak -- $(SEEDS) $(JOBS) $(FIRST)
+
+mutants: deps ## Removes the laws' guards one by one: the tests named in tests/mutants must notice each
+	@.ci/mutants.sh
 
 bench: build ## Figures to target/bench/summary.json, raw samples beside it; builds once more from nothing (SECTIONS="hook gangs …")
 	$(BIN)/burst-bench $(SECTIONS)

@@ -89,7 +89,7 @@ void burst_view(const void *job_desc, burst_job_view_t *out)
 	out->begin_time = (int64_t)d->begin_time;
 	out->resizes = d->min_nodes != NO_VAL || d->max_nodes != NO_VAL || d->num_tasks != NO_VAL ||
 		       d->min_cpus != NO_VAL || d->cpus_per_task != NO_VAL16 || d->ntasks_per_node != NO_VAL16 ||
-		       d->pn_min_memory != NO_VAL64;
+		       d->pn_min_memory != NO_VAL64 || d->pn_min_cpus != NO_VAL16 || d->pn_min_tmp_disk != NO_VAL;
 }
 
 static void replace(char **field, const char *text)

@@ -54,6 +54,8 @@ pub struct ClusterSpec {
     pub slurm_conf: String,
     /// Lines added to `[pool.efa]` of burst.toml; a key given here replaces the harness's own line.
     pub pool_toml: String,
+    /// Lines added to `[aws]` of burst.toml.
+    pub aws_toml: String,
     /// Tables added at the end of burst.toml.
     pub burst_toml: String,
     /// Merged over the simulator's configuration.
@@ -97,6 +99,7 @@ impl ClusterSpec {
             network: Network::Shared,
             slurm_conf: String::new(),
             pool_toml: String::new(),
+            aws_toml: String::new(),
             burst_toml: String::new(),
             sim_settings: serde_json::json!({}),
             zones: vec![("us-east-2b".into(), "subnet-0aa11".into())],

@@ -92,6 +92,8 @@ impl Core {
         let Some(array) = self.arrays.get_mut(id) else { return false };
         let mut changed = false;
         if array.gang.job.is_none() {
+            // As for a single job: freed before it was known is freed by its owner.
+            array.gang.user_hold &= record.view.held;
             let text = record.view.id.to_string();
             array.gang.job =
                 Some(JobKey { id: record.view.id, text, submit: record.view.submit, restart: 0 });

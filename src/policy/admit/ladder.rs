@@ -19,7 +19,15 @@ pub(super) fn admission(
     refuse(pool, request, job)?;
     let mut notices: Vec<String> =
         compare(request, job).into_iter().map(|w| format!("{}: {}", w.path, w.text)).collect();
-    let (blocks, efa) = blocks(site, pool, request, &mut notices)?;
+    let (mut blocks, efa) = blocks(site, pool, request, &mut notices)?;
+    // Advice that the job does not fit is no reason to refuse it.
+    let advice = !request.types.is_empty() && !request.types_bind && !pool.strict;
+    if advice && !blocks.iter().any(|(_, b)| nodes_for(job, b.cpus, b.memory_mib, b.gpus).is_ok()) {
+        let types = request.types.join(", ");
+        notices.push(format!("the job does not fit the plan's types ({types}): the pool's own order serves"));
+        let open = Request { types: Vec::new(), ..request.clone() };
+        blocks = self::blocks(site, pool, &open, &mut notices)?.0;
+    }
     let market = market(site, pool, request, &blocks, &mut notices)?;
     let zones = zones(pool, request, &mut notices);
     placement(pool, request, &mut notices);
@@ -108,35 +116,22 @@ fn blocks<'a>(
         }
         match (wanted.is_empty(), binds) {
             (true, true) => {
-                let first = request.types.first().map_or("", String::as_str);
-                let family = site.types.family(first);
-                let hint = match site.types.get(first) {
-                    Some(f) if efa == Efa::Required && f.efa_max == 0 => format!("{first} has no EFA; "),
-                    None if !family.is_empty() => {
-                        format!("{first} does not exist (there are {}); ", family.join(", "))
-                    }
-                    _ => String::new(),
-                };
                 return Err(format!(
-                    "{hint}pool {} has {}, the job allows {}",
+                    "{}pool {} has {}, the job allows {}",
+                    hint(site, request, efa),
                     pool.name,
                     own(),
                     request.types.join(", ")
                 ));
             }
             (true, false) => notices.push(format!(
-                "none of the plan's types ({}) can be used in pool {}: its own order serves ({})",
+                "{}none of the plan's types ({}) can be used in pool {}: its own order serves ({})",
+                hint(site, request, efa),
                 request.types.join(", "),
                 pool.name,
                 own()
             )),
-            (false, true) => all = wanted,
-            (false, false) => {
-                let rest: Vec<_> =
-                    all.iter().copied().filter(|(i, _)| !wanted.iter().any(|(w, _)| w == i)).collect();
-                all = wanted;
-                all.extend(rest);
-            }
+            (false, _) => all = wanted,
         }
     }
     if efa == Efa::Required {
@@ -154,6 +149,19 @@ fn blocks<'a>(
         }
     }
     Ok((all, efa))
+}
+
+/// What is wrong with the first type that was asked for, where that can be told.
+fn hint(site: Site<'_>, request: &Request, efa: Efa) -> String {
+    let first = request.types.first().map_or("", String::as_str);
+    let family = site.types.family(first);
+    match site.types.get(first) {
+        Some(f) if efa == Efa::Required && f.efa_max == 0 => format!("{first} has no EFA; "),
+        None if !family.is_empty() => {
+            format!("{first} does not exist (there are {}); ", family.join(", "))
+        }
+        _ => String::new(),
+    }
 }
 
 fn market(

@@ -72,7 +72,15 @@ fn the_number_of_nodes_follows_the_hardware() {
 fn advice_is_followed_where_it_can_be() {
     let advice = Request { types: vec!["hpc6a.48xlarge".into()], ..Request::default() };
     let a = admitted(decide(&advice, &job(96)));
-    assert_eq!(a.ladder[0].instance_type, "hpc6a.48xlarge");
+    assert!(a.ladder.iter().all(|r| r.instance_type == "hpc6a.48xlarge"), "nothing else: {:?}", a.ladder);
+    // hpc6a has 384 GiB.
+    let large = Geometry { mem_per_node: Some(600_000), ..job(96) };
+    let a = admitted(decide(&advice, &large));
+    assert!(a.ladder.iter().all(|r| r.instance_type == "hpc7a.96xlarge"), "{:?}", a.ladder);
+    assert!(a.notices.iter().any(|n| n.contains("does not fit the plan's types (hpc6a.48xlarge)")));
+    let unknown = Request { types: vec!["hpc7a.2xlarge".into()], ..Request::default() };
+    let a = admitted(decide(&unknown, &job(96)));
+    assert!(a.notices.iter().any(|n| n.starts_with("hpc7a.2xlarge does not exist")), "{:?}", a.notices);
     let useless =
         Request { types: vec!["m5.xlarge".into()], market: Some(Market::Spot), ..Request::default() };
     let a = admitted(decide(&useless, &job(192)));

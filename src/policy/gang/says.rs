@@ -81,7 +81,9 @@ fn waiting(why: &Why, until_ms: Option<u64>) -> String {
     let when = until_ms.map(|t| format!(", next try at {} UTC", clock(t))).unwrap_or_default();
     match why {
         Why::Dependency(d) => format!("nothing is launched yet: waiting for its dependency {d}"),
-        Why::Begin(_) => format!("nothing is launched yet: it may not begin before its --begin time{when}"),
+        Why::Begin(_) => format!(
+            "nothing is launched yet: it may not begin before its --begin time (or a pause of Slurm's after a requeue){when}"
+        ),
         Why::UserHold => "nothing is launched: held by its owner (scontrol release resumes it)".to_owned(),
         Why::Limits(what) => format!("nothing is launched: {what}{when}"),
         Why::Capacity => format!("no capacity for the whole gang in any place the pool allows{when}"),

@@ -173,6 +173,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         Phase::Submitted => {
             if let Some(j) = job {
                 g.job = Some(key_of(j));
+                // job_submit has held it: whoever freed it before it was known to be managed was its owner.
+                g.user_hold &= j.held;
                 if !j.partition.is_empty() {
                     g.geometry.partition.clone_from(&j.partition);
                 }

@@ -183,8 +183,9 @@ pub fn down(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
 /// slurmctld was not brought down and no panic was caught.
 pub fn fatal(evidence: &Evidence, found: &mut Vec<String>) {
     for line in evidence.log.lines() {
-        let bad =
-            line.contains("] fatal: ") || line.contains("panicked at") || line.contains("caught a panic");
+        // The second is what the plugin's guard writes of a panic.
+        let bad = line.contains("] fatal: ")
+            || (line.contains("a bug of slurm-burst in") && line.contains("was caught"));
         if bad {
             found.push(format!("controller: {line}"));
         }

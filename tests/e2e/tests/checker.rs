@@ -142,6 +142,10 @@ fn instances_that_outlive_their_job_are_found() {
 fn a_controller_in_trouble_is_found() {
     let (_dir, found) = planted("slurmctld.log", |t| t + "[2026-11-23T23:00:09.000] fatal: out of luck\n");
     only(&found, "controller: ");
+    let caught =
+        "error: burst: a bug of slurm-burst in job_submit was caught (index out of bounds), 1 so far\n";
+    let (_dir, found) = planted("slurmctld.log", |t| format!("{t}[2026-11-23T23:00:09.000] {caught}"));
+    only(&found, "controller: ");
 }
 
 #[test]

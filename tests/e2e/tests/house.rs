@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The table of DESIGN.md; the root package is the controller plugin.
+/// The table of docs/ARCHITECTURE.md; the root package is the controller plugin.
 const FLOORS: &[(&str, u8)] = &[
     ("burst-plan", 0),
     ("burst-policy", 1),
@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("burst-ctl", 4),
     ("burst-node", 4),
     ("burst-sim", 4),
+    ("burst-soak", 5),
 ];
 
 /// Kinds of dependency: None is the usual one.

@@ -12,6 +12,7 @@ mod endpoint;
 mod faces;
 mod forged;
 mod help;
+mod holds;
 mod moto;
 mod netns;
 mod nodes;

@@ -36,7 +36,8 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
 
 #[test]
 fn a_name_that_slurm_wants_up_without_a_gang_goes_down_again_and_the_job_is_held() {
-    let c = cluster("tripwire");
+    let c =
+        Cluster::start(spec("tripwire").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5")).unwrap();
     let sim = c.sim.as_ref().unwrap();
     // By hand: an operator powers a name up.
     assert!(c.scontrol(&["update", "nodename=efa7-0050", "state=power_up"]).unwrap().ok());

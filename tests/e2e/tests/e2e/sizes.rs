@@ -1,19 +1,69 @@
 //! Gangs of 1, 2, 16 and 64 nodes, from sbatch to nothing left.
 
 use crate::help::*;
+use burst_e2e::show::{field, hosts};
+use std::collections::BTreeSet;
+
+/// The job runs on the nodes of its own gang, each with an instance of that gang's.
+fn on_its_gang(c: &burst_e2e::Cluster, job: u32) {
+    let fields = c.wait_job(job, "RUNNING", S).unwrap();
+    let nodes: BTreeSet<String> = hosts(field(&fields, "NodeList")).into_iter().collect();
+    let view = c.explain(job).unwrap();
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    let named: BTreeSet<String> = view["nodes"].as_array().unwrap().iter().map(text).collect();
+    assert_eq!(nodes, named, "{view}");
+    let members = view["instances"].as_array().unwrap();
+    let carried: BTreeSet<String> = members.iter().map(|m| text(&m["node"])).collect();
+    assert_eq!(nodes, carried, "{view}");
+    let ids: BTreeSet<String> = members.iter().map(|m| text(&m["id"])).collect();
+    let living: BTreeSet<String> = c.sim.as_ref().unwrap().living_of(job).unwrap().into_iter().collect();
+    assert_eq!(ids, living);
+}
 
 #[test]
 fn sizes_1_2_16_64_run_on_exactly_their_gang() {
-    let c = cluster("sizes");
+    let mut spec = spec("sizes");
+    spec.aws_toml = "tags = { team = \"hpc-{account}\", owner = \"{user}\" }\n".into();
+    let c = burst_e2e::Cluster::start(spec).unwrap();
     let mut jobs = Vec::new();
     for size in [1_u32, 2, 16] {
-        jobs.push((size, submit(&c, size, &[], "srun printenv SLURMD_NODENAME")));
+        jobs.push((size, submit(&c, size, &[], "srun printenv SLURMD_NODENAME; sleep 15")));
+    }
+    for (_, job) in &jobs {
+        on_its_gang(&c, *job);
     }
     for (size, job) in &jobs {
         ran(&c, *job, *size);
     }
     let big = submit(&c, 64, &[], "srun -N 64 printenv SLURMD_NODENAME");
     ran(&c, big, 64);
+    let mut expect = burst_e2e::checker::Expect::default();
+    expect.tags.extend(["team", "owner"].map(str::to_owned));
+    finish_expecting(c, &expect);
+}
+
+/// One look at the whole geometry: nothing is launched, the answer says what would be.
+#[test]
+fn test_only_tells_what_the_geometry_needs_and_leaves_nothing() {
+    let c = cluster("test-only");
+    for (args, words) in [
+        (&["-n", "384"][..], &["2 x hpc7a.96xlarge"][..]),
+        (&["-n", "384", "-t", "1:00:00"], &["2 x hpc7a.96xlarge", "the most it can cost is USD"]),
+        (&["-n", "10", "-c", "96", "-t", "5"], &["5 x hpc7a.96xlarge"]),
+        (&["-n", "8", "--ntasks-per-node=2", "-t", "5"], &["4 x hpc7a.96xlarge"]),
+        (&["-n", "4", "--mem-per-cpu=300G", "-t", "5"], &["2 x hpc7a.96xlarge"]),
+        (&["-N", "3", "--mem=500G", "-t", "5"], &["3 x hpc7a.96xlarge"]),
+        (&["-N", "2", "--exclusive", "--burst-types=hpc6a.48xlarge", "-t", "5"], &["2 x hpc6a.48xlarge"]),
+    ] {
+        let all = [&["-p", "efa", "--test-only", "-o", "/dev/null"], args].concat();
+        let out = c.sbatch_raw(burst_e2e::User::Ordinary, &all, "true").unwrap();
+        holds(&out.text(), words, &args);
+    }
+    let all = ["-p", "efa", "--test-only", "-N", "1", "--gres=gpu:1", "-t", "5"];
+    let out = c.sbatch_raw(burst_e2e::User::Ordinary, &all, "true").unwrap();
+    assert!(!out.ok(), "a type without GPUs: {out:?}");
+    assert!(c.run(burst_e2e::User::Root, "squeue", &["-h"], "").unwrap().out.is_empty());
+    assert!(asked(&c, "CreateFleet").is_empty());
     finish(c);
 }
 
