@@ -149,6 +149,14 @@ impl FakeCloud {
     pub fn lives(&self, id: &str) -> bool {
         self.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
     }
+    /// Instances that cost money now, with the value of one tag each.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> BTreeMap<String, String> {
+        let s = self.state();
+        let living = s.machines.values().filter(|m| m.ended.is_none() && !m.instance.state.is_gone());
+        let of = |m: &Machine| (m.instance.id.clone(), m.instance.tags.get(tag).cloned().unwrap_or_default());
+        living.map(of).collect()
+    }
     /// Plants an instance nobody asked for.
     pub fn plant(&self, instance: Instance) {
         let machine = Machine { born: Instant::now(), ended: None, instance };

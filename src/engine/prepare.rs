@@ -13,7 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 /// How long a launch waits for the first look at EC2 after slurmctld's start.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
@@ -29,12 +29,19 @@ struct Groups {
 }
 
 /// The pool of prepared things.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Prepare {
     templates: Mutex<BTreeMap<String, TemplateRef>>,
     groups: Mutex<Groups>,
-    /// EC2 was asked about types, subnets, templates and groups, with whatever success.
-    looked: watch::Sender<bool>,
+    /// Closed when EC2 was asked about types, subnets, templates and groups, with whatever success: who waits is woken
+    /// in the order in which it came.
+    looked: Semaphore,
+}
+
+impl Default for Prepare {
+    fn default() -> Self {
+        Self { templates: Mutex::default(), groups: Mutex::default(), looked: Semaphore::new(0) }
+    }
 }
 
 fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -64,7 +71,8 @@ impl Prepare {
         rung: &Rung,
     ) -> Result<(TemplateRef, Option<String>), CloudError> {
         // A look that takes too long fails the launch's own calls, too, and those say why.
-        let _ = tokio::time::timeout(FIRST_LOOK, self.looked.subscribe().wait_for(|done| *done)).await;
+        let _ = tokio::time::timeout(FIRST_LOOK, self.looked.acquire()).await;
+        may_act(hands)?;
         let snapshot = hands.shared.snapshot.load_full();
         if let Some(why) = snapshot.wrong_subnets.get(&gang.pool) {
             return Err(broken("WrongSubnet", why.clone()));
@@ -188,7 +196,7 @@ impl Prepare {
 
     /// The first look at EC2 is over.
     pub fn looked(&self) {
-        self.looked.send_replace(true);
+        self.looked.close();
     }
 
     /// Makes ahead what launches will need: groups that EC2 still has are used again, templates of every block made.

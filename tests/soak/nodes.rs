@@ -19,12 +19,12 @@ pub async fn run(out: Outside, now: Now, hopeless: std::sync::Arc<std::sync::ato
     let mut known = BTreeSet::new();
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        for i in out.ec2.alive() {
-            if known.insert(i.id.clone()) {
+        for id in out.ec2.tagged("slurm-burst:gang").into_keys() {
+            if known.insert(id.clone()) {
                 let bad = hopeless.load(std::sync::atomic::Ordering::Relaxed);
                 let dead = out.dice.chance(bad);
                 let boot = out.dice.ms(1_000, 15_000);
-                tokio::spawn(live(out.clone(), now.clone(), i.id, boot, dead));
+                tokio::spawn(live(out.clone(), now.clone(), id, boot, dead));
             }
         }
     }

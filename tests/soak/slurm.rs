@@ -316,16 +316,26 @@ impl Slurm {
             return;
         }
         let now = self.dice.true_ms();
-        let alive: BTreeMap<String, String> = self
-            .ec2
-            .alive()
-            .into_iter()
-            .map(|i| (i.id, i.tags.get("slurm-burst:gang").cloned().unwrap_or_default()))
-            .collect();
+        let alive = self.ec2.tagged("slurm-burst:gang");
         let mut t = self.tables();
+        self.count_gangs(&t, &alive);
         self.nodes_pass(&mut t, now, &alive);
         self.jobs_pass(&mut t, now);
         self.schedule(&mut t, now, &alive);
+    }
+
+    /// No gang ever has more instances than its job has nodes.
+    fn count_gangs(&self, t: &Tables, alive: &BTreeMap<String, String>) {
+        let mut most: BTreeMap<&str, usize> = BTreeMap::new();
+        for gang in alive.values() {
+            *most.entry(gang).or_default() += 1;
+        }
+        for j in t.jobs.values() {
+            let key = j.key().unwrap_or_default();
+            if let Some(n) = most.get(key.as_str()).filter(|n| **n > j.want && j.rest.is_empty()) {
+                self.broke(format!("job {} of {} nodes has {n} instances", j.text(), j.want));
+            }
+        }
     }
 
     fn nodes_pass(&self, t: &mut Tables, now: u64, alive: &BTreeMap<String, String>) {

@@ -192,7 +192,8 @@ impl Core {
     }
 
     fn apply_jobs(&mut self, at_ms: u64, uid: Option<u32>, records: Vec<JobRecord>) {
-        let mut found: HashMap<String, (JobView, JobRecord)> = HashMap::new();
+        // In order: a seed of the simulation must tell the same story again.
+        let mut found: BTreeMap<String, (JobView, JobRecord)> = BTreeMap::new();
         let mut metas: Vec<(String, JobRecord)> = Vec::new();
         if uid.is_none() {
             self.looked = true;
@@ -290,7 +291,7 @@ impl Core {
     fn untagged(
         &mut self,
         record: JobRecord,
-        found: &mut HashMap<String, (JobView, JobRecord)>,
+        found: &mut BTreeMap<String, (JobView, JobRecord)>,
         metas: &mut Vec<(String, JobRecord)>,
     ) {
         let Some(known) = self.hands.shared.managed.load().get(&record.view.id).cloned() else { return };
