@@ -6,6 +6,7 @@
 mod arrays;
 pub mod ask;
 mod licences;
+mod names;
 mod poll;
 mod strays;
 
@@ -66,6 +67,15 @@ pub enum Event {
         /// Ids of those that run or begin to.
         ids: HashSet<String>,
     },
+    /// Names that a gang gave up, once its document says so on disk: after a restart an older one would take them back.
+    Free {
+        /// Gang key.
+        key: String,
+        /// Which.
+        names: Vec<String>,
+        /// Whether it was written.
+        saved: bool,
+    },
     /// An effect on an array's record ended.
     ArrayDone {
         /// Gang id.
@@ -101,6 +111,8 @@ pub struct Core {
     pub(crate) nodes: HashMap<String, NodeView>,
     pub(crate) nodes_at_ms: u64,
     pub(crate) taken: HashSet<String>,
+    /// Names on their way to being free, by gang.
+    freeing: BTreeMap<String, BTreeSet<String>>,
     pub(crate) dry: HashMap<(String, String, u8), u64>,
     pub(crate) lead: HashMap<String, u64>,
     dirty: BTreeSet<String>,
@@ -141,6 +153,7 @@ impl Core {
             nodes: HashMap::new(),
             nodes_at_ms: 0,
             taken: HashSet::new(),
+            freeing: BTreeMap::new(),
             dry: HashMap::new(),
             lead: HashMap::new(),
             dirty: BTreeSet::new(),
@@ -282,6 +295,7 @@ impl Core {
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
+            Event::Free { key, names, saved } => self.free(&key, names, saved),
             Event::Licences(found) => self.saw_licences(found),
             Event::Cloud { at_ms, ids } => self.saw_cloud(at_ms, &ids),
         }
@@ -308,10 +322,7 @@ impl Core {
         let Some(mut slot) = self.slots.remove(key) else { return };
         slot.busy = None;
         slot.effect_ms = now;
-        // What the outcome gives back is free; `put` takes what is left.
-        for name in slot.gang.all_names() {
-            self.taken.remove(name);
-        }
+        let held: Vec<String> = slot.gang.all_names().cloned().collect();
         let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
         // A refusal of Slurm's often means that the job is not what it was.
         let launched = matches!(effect, Effect::Launch { .. });
@@ -348,6 +359,7 @@ impl Core {
             seen: slot.seen.clone(),
             effect_ms: now,
             jitter: self.jitter % 1000,
+            own: self.own_names(&slot.gang),
         };
         let before = slot.gang.phase.label();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
@@ -360,6 +372,7 @@ impl Core {
             let ttl = least.map_or(15_000, |p| p.retry_min.0 * 500);
             self.dry.insert(place(&rung), now + ttl);
         }
+        self.give_names_back(&slot.gang, held);
         if matches!(effect, Effect::Launch { .. })
             && !matches!(
                 slot.gang.phase,
@@ -391,17 +404,16 @@ impl Core {
             self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let snapshot = self.hands.shared.snapshot.load_full();
         let before = slot.gang.clone();
-        for name in before.all_names() {
-            self.taken.remove(name);
-        }
         let world = World {
             core: self,
             snapshot: &snapshot,
             seen: slot.seen.clone(),
             effect_ms: slot.effect_ms,
             jitter: (self.jitter >> 33) % 1000,
+            own: self.own_names(&before),
         };
         let effect = step(&mut slot.gang, &world, now);
+        self.give_names_back(&slot.gang, before.all_names().cloned().collect());
         self.taken.extend(slot.gang.all_names().cloned());
         self.after(&slot.gang, before.phase.label());
         let settled =

@@ -14,7 +14,7 @@ use burst_policy::{
     classify::Class,
     gang::{Addresses, Effect, Gang, Grant, Member, Outcome, Trouble},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 /// Highest priority an update may set below Slurm's reserved values (slurm-22.05 slurm.h NO_VAL, INFINITE).
 const TOP_PRIORITY: u32 = u32::MAX - 256;
@@ -94,7 +94,11 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
 async fn slurm(hands: &Hands, gang: &Gang, effect: &Effect) -> Outcome {
     let (controller, gang, effect) = (hands.controller.clone(), gang.clone(), effect.clone());
     let pinned = pinned_address(hands, &gang);
-    let done = hands.host.block(move || in_slurm(&*controller, &gang, &effect, pinned)).await;
+    let call = move || match controller.active() {
+        true => in_slurm(&*controller, &gang, &effect, pinned),
+        false => own("Standby", "this controller is not the active one", Class::Auth),
+    };
+    let done = hands.host.block(call).await;
     done.unwrap_or_else(|e| own("Internal", &e, Class::Transient))
 }
 
@@ -132,6 +136,19 @@ pub fn save_behind(hands: &Hands, gang: &Gang) {
             });
         }
         Err(error) => tracing::error!(gang_id = %id, error, "a gang's document could not be written"),
+    }
+}
+
+/// Puts a gang's document into the queue at once and answers whether it came onto the disk.
+pub fn posted(hands: &Hands, gang: &Gang) -> impl Future<Output = bool> + Send + use<> {
+    let posted = serde_json::to_string(gang)
+        .map_err(|e| e.to_string())
+        .and_then(|doc| hands.journal.post(gang.key(), doc, gang.is_living()).map_err(|e| e.to_string()));
+    async move {
+        match posted {
+            Ok(word) => matches!(word.await, Ok(Ok(_))),
+            Err(_) => false,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use burst_policy::{
     gang::{Gang, House, JobView, NodeView, Seen},
 };
 
+use std::collections::HashSet;
+
 pub(crate) struct World<'a> {
     pub core: &'a Core,
     pub snapshot: &'a crate::shared::Snapshot,
@@ -15,6 +17,8 @@ pub(crate) struct World<'a> {
     /// When the gang's last effect ended, Unix ms: older snapshots say nothing.
     pub effect_ms: u64,
     pub jitter: u64,
+    /// Names the gang has, or gave up and may take again before anybody else.
+    pub own: HashSet<String>,
 }
 
 impl House for World<'_> {
@@ -60,7 +64,8 @@ impl House for World<'_> {
         if self.core.nodes_at_ms == 0 {
             return None;
         }
-        let free = |name: &&String| !self.core.taken.contains(*name) && self.core.node_view(name).is_free();
+        let mine = |name: &String| !self.core.taken.contains(name) || self.own.contains(name);
+        let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
         let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
         (names.len() == count as usize).then_some(names)
     }

@@ -24,6 +24,8 @@ const PAUSE_MS: u64 = 500;
 const PAUSE_MOST_MS: u64 = 30_000;
 /// Pause when credentials or configuration are wrong: a person has to act, ms.
 const BROKEN_MS: u64 = 60_000;
+/// Tries of a power-down before the instances end all the same: nothing else ends the bill.
+const DOWN_TRIES: u32 = 4;
 /// Pause after a power-up that a moment's trouble stopped, ms.
 const AGAIN_MS: u64 = 1_000;
 /// Pause between looks for addresses, ms.
@@ -135,6 +137,15 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::PowerDown, outcome) => {
             if let Outcome::Failed(t) = outcome {
+                // A name that is still up when its instance ends goes DOWN: a moment's trouble is waited out, and a
+                // controller that is not the active one does nothing at all.
+                if let Phase::Ending { retry_ms, tries, .. } = &mut g.phase
+                    && (t.code == "Standby" || (t.class == Class::Transient && *tries < DOWN_TRIES))
+                {
+                    *retry_ms = now + pause(*tries);
+                    *tries += 1;
+                    return None;
+                }
                 g.note(format!("power down: {}", t.message), now);
             }
             // Whatever Slurm the money stops: names are asked again while they settle.

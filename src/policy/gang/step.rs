@@ -54,6 +54,7 @@ pub fn wake(g: &Gang) -> Option<u64> {
 
 /// Begins to give the gang back.
 pub fn end(g: &mut Gang, then: Then, stage: Stage, text: impl Into<String>, now_ms: u64) {
+    count_unanswered(g);
     g.enter(Phase::Ending { then, stage, retry_ms: 0, tries: 0 }, text, now_ms);
 }
 
@@ -354,8 +355,16 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     None
 }
 
+/// A launch that is left without its answer may have been granted, and is counted as if it was (law 7).
+fn count_unanswered(g: &mut Gang) {
+    if std::mem::take(&mut g.sent) {
+        g.paid += 1;
+    }
+}
+
 /// A paid gang that cannot be used: given back whole, the next rung is tried.
 pub fn give_up(g: &mut Gang, code: &str, text: String, now: u64) {
+    count_unanswered(g);
     g.last_error =
         Some(super::LastError { code: code.into(), message: text.clone(), request_id: None, at_ms: now });
     let then = match g.paid >= PAID_ATTEMPTS {
@@ -397,7 +406,8 @@ fn ending(
             }
             // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
             let ours = job.is_some_and(|j| j.state == 1 || j.completing);
-            let taken = g.all_names().any(|n| house.node(n).is_some_and(|v| v.allocated)) && !ours;
+            // Before the node table is seen nobody can tell.
+            let taken = g.all_names().any(|n| house.node(n).is_none_or(|v| v.allocated)) && !ours;
             let late = now >= g.since_ms + house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
             if taken && !late {
                 return None;
