@@ -116,6 +116,8 @@ pub struct Core {
     pub(crate) dry: HashMap<(String, String, u8), u64>,
     pub(crate) lead: HashMap<String, u64>,
     dirty: BTreeSet<String>,
+    /// Gangs whose members have said something that is not on disk yet, and when that was written last, Unix ms.
+    unsaved: (BTreeSet<String>, u64),
     polls: poll::Polls,
     pub(crate) licences: licences::Licences,
     jitter: u64,
@@ -132,6 +134,8 @@ pub struct Core {
 /// An instance that EC2 does not list so long after it was granted is gone (DescribeInstances is eventually
 /// consistent), ms.
 const VISIBLE_MS: u64 = 30_000;
+/// Pause between writes of what members say, ms.
+const SAVE_MS: u64 = 200;
 /// Ended gangs kept in memory for `explain`.
 const KEEP_ENDED: usize = 500;
 
@@ -157,6 +161,7 @@ impl Core {
             dry: HashMap::new(),
             lead: HashMap::new(),
             dirty: BTreeSet::new(),
+            unsaved: (BTreeSet::new(), 0),
             polls: poll::Polls::default(),
             licences: licences::Licences::default(),
             jitter: now | 1,
@@ -213,6 +218,7 @@ impl Core {
         loop {
             let now = self.now();
             self.start_polls(now);
+            self.write_unsaved(now);
             let mut again: u32 = 0;
             while let Some(key) = self.dirty.pop_first() {
                 self.advance(&key, now);
@@ -237,6 +243,19 @@ impl Core {
                     }
                 }
                 () = tokio::time::sleep(Duration::from_millis(next)) => self.wake_due(self.now()),
+            }
+        }
+    }
+
+    /// What members said, gathered: a gang of a thousand is not written a thousand times.
+    fn write_unsaved(&mut self, now: u64) {
+        if self.unsaved.0.is_empty() || now < self.unsaved.1 + SAVE_MS {
+            return;
+        }
+        self.unsaved.1 = now;
+        for key in std::mem::take(&mut self.unsaved.0) {
+            if let Some(slot) = self.slots.get(&key) {
+                effects::save_behind(&self.hands, &slot.gang);
             }
         }
     }
@@ -359,7 +378,7 @@ impl Core {
             seen: slot.seen.clone(),
             effect_ms: now,
             jitter: self.jitter % 1000,
-            own: self.own_names(&slot.gang),
+            own: None,
         };
         let before = slot.gang.phase.label();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
@@ -410,7 +429,7 @@ impl Core {
             seen: slot.seen.clone(),
             effect_ms: slot.effect_ms,
             jitter: (self.jitter >> 33) % 1000,
-            own: self.own_names(&before),
+            own: Some(&before),
         };
         let effect = step(&mut slot.gang, &world, now);
         self.give_names_back(&slot.gang, before.all_names().cloned().collect());
@@ -531,7 +550,8 @@ impl Core {
             true => self.licences.due(),
             false => u64::MAX,
         };
-        gang.min(licences).min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
+        let unsaved = if self.unsaved.0.is_empty() { u64::MAX } else { self.unsaved.1 + SAVE_MS };
+        gang.min(unsaved).min(licences).min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
     }
 
     fn wake_due(&mut self, now: u64) {

@@ -8,8 +8,6 @@ use burst_policy::{
     gang::{Gang, House, JobView, NodeView, Seen},
 };
 
-use std::collections::HashSet;
-
 pub(crate) struct World<'a> {
     pub core: &'a Core,
     pub snapshot: &'a crate::shared::Snapshot,
@@ -17,8 +15,8 @@ pub(crate) struct World<'a> {
     /// When the gang's last effect ended, Unix ms: older snapshots say nothing.
     pub effect_ms: u64,
     pub jitter: u64,
-    /// Names the gang has, or gave up and may take again before anybody else.
-    pub own: HashSet<String>,
+    /// The gang: it may take again what it has, and what it gave up and nobody else can have yet.
+    pub own: Option<&'a Gang>,
 }
 
 impl House for World<'_> {
@@ -64,7 +62,8 @@ impl House for World<'_> {
         if self.core.nodes_at_ms == 0 {
             return None;
         }
-        let mine = |name: &String| !self.core.taken.contains(name) || self.own.contains(name);
+        let own = |name: &String| self.own.is_some_and(|g| self.core.has_or_had(g, name));
+        let mine = |name: &String| !self.core.taken.contains(name) || own(name);
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
         let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
         (names.len() == count as usize).then_some(names)

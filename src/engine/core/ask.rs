@@ -129,7 +129,7 @@ impl Core {
         let member = slot.gang.members.get_mut(i)?;
         let out = f(member);
         // A restart must not forget who has asked: an instance asks once.
-        crate::effects::save_behind(&self.hands, &slot.gang);
+        self.unsaved.0.insert(key.to_owned());
         self.dirty.insert(key.to_owned());
         Some(out)
     }

@@ -7,10 +7,9 @@ use burst_policy::gang::Gang;
 use std::{collections::HashSet, time::Duration};
 
 impl Core {
-    /// Names the gang has and those it gave up that are not free for others yet.
-    pub(super) fn own_names(&self, gang: &Gang) -> HashSet<String> {
-        let freeing = self.freeing.get(&gang.key()).into_iter().flatten();
-        gang.all_names().chain(freeing).cloned().collect()
+    /// Whether the gang has the name, or gave it up and it is not free for others yet.
+    pub(crate) fn has_or_had(&self, gang: &Gang, name: &String) -> bool {
+        gang.all_names().any(|n| n == name) || self.freeing.get(&gang.key()).is_some_and(|f| f.contains(name))
     }
 
     /// Names that `held` had and the gang has no more are free when that is on disk.
