@@ -407,6 +407,10 @@ async fn terminate(hands: &Hands, gang: &Gang, sweep: bool) -> Outcome {
     if ids.is_empty() {
         return Outcome::Ok;
     }
+    // The list may have taken long.
+    if !hands.controller.active() {
+        return own("Standby", "this controller is not the active one", Class::Auth);
+    }
     match hands.cloud.terminate(&ids).await {
         Ok(()) => {
             hands.prepare.give_back(gang.group.as_deref());
