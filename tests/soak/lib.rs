@@ -12,6 +12,7 @@ mod dice;
 mod laws;
 mod life;
 mod nodes;
+mod seat;
 mod slurm;
 mod story;
 mod users;

@@ -3,7 +3,8 @@
 use crate::{
     cloud::{Mood, Moody},
     dice::Dice,
-    slurm::{Seat, Slurm},
+    seat::Seat,
+    slurm::Slurm,
 };
 use burst_engine::{
     Handle, Host, Msg, Shared,

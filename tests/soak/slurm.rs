@@ -2,19 +2,12 @@
 
 use crate::{dice::Dice, laws::Laws};
 use burst_cloud::fake::FakeCloud;
-use burst_engine::{
-    Controller,
-    controller::{
-        Changed, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf, SlurmError,
-    },
-    core::tag_of,
-};
-use burst_policy::gang::{JobView, NodeView};
+use burst_engine::core::tag_of;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -104,13 +97,14 @@ impl Job {
         let id = tag_of(&self.comment)?;
         Some(self.task.map_or_else(|| id.to_owned(), |t| format!("{id}_{t}")))
     }
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Over(_))
     }
 }
 
+/// Where a node's power stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Power {
+pub(crate) enum Power {
     Off,
     Asked { at: u64 },
     Booting { deadline: u64 },
@@ -120,14 +114,15 @@ enum Power {
     GoingOff { until: u64 },
 }
 
+/// A node.
 #[derive(Debug, Clone)]
-struct Node {
-    power: Power,
-    job: Option<u32>,
+pub(crate) struct Node {
+    pub(crate) power: Power,
+    pub(crate) job: Option<u32>,
     /// The instance whose slurmd registered.
-    instance: Option<String>,
+    pub(crate) instance: Option<String>,
     /// Since when that is silent, true ms.
-    silent: Option<u64>,
+    pub(crate) silent: Option<u64>,
 }
 
 /// Both tables.
@@ -138,13 +133,13 @@ pub struct Tables {
     pub past: Vec<Job>,
     /// Jobs that a kill lost.
     pub lost: BTreeSet<u32>,
-    nodes: BTreeMap<String, Node>,
-    next: u32,
-    version: u64,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) next: u32,
+    pub(crate) version: u64,
     /// Instances that ended without the engine's doing.
     pub killed: BTreeSet<String>,
     /// Names whose power-down was refused: Slurm's own trouble.
-    excused: BTreeSet<String>,
+    pub(crate) excused: BTreeSet<String>,
 }
 
 /// The daemon; clones are the same.
@@ -159,10 +154,6 @@ pub struct Slurm {
     pub ec2: FakeCloud,
     /// It runs.
     pub up: Arc<AtomicBool>,
-}
-
-fn err(code: i32, message: &str) -> SlurmError {
-    SlurmError { code, message: message.into(), passing: false }
 }
 
 impl Slurm {
@@ -187,11 +178,11 @@ impl Slurm {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         self.laws.note(self.dice.passed_ms(), format!("slurm  {}", text.as_ref()));
     }
 
-    fn broke(&self, text: impl AsRef<str>) {
+    pub(crate) fn broke(&self, text: impl AsRef<str>) {
         self.laws.broke(self.dice.passed_ms(), text);
     }
 
@@ -231,7 +222,7 @@ impl Slurm {
     }
 
     /// Ends a job: scancel, or its node failed.
-    fn finish(&self, t: &mut Tables, id: u32, number: u32) {
+    pub(crate) fn finish(&self, t: &mut Tables, id: u32, number: u32) {
         let now = self.dice.true_ms();
         let Some(j) = t.jobs.get_mut(&id) else { return };
         if j.is_over() {
@@ -504,259 +495,5 @@ impl Slurm {
         self.note(format!("job {} started on {}", j.text(), j.nodes.join(",")));
         self.laws.count("starts");
         t.version += 1;
-    }
-}
-
-/// One life's connection to slurmctld.
-pub struct Seat {
-    /// slurmctld.
-    pub slurm: Slurm,
-    /// When this life stopped being the active controller, true ms; 0: it is.
-    pub passive_since: Arc<AtomicU64>,
-    /// How often a call fails for a passing reason, in thousandths.
-    pub trouble: Arc<AtomicU64>,
-    /// Versions of the tables that were handed out last.
-    pub told: [AtomicU64; 2],
-}
-
-impl Seat {
-    fn enter(&self, what: &str) -> Result<MutexGuard<'_, Tables>, SlurmError> {
-        if !self.slurm.up.load(Ordering::Relaxed)
-            || self.slurm.dice.chance(self.trouble.load(Ordering::Relaxed))
-        {
-            return Err(SlurmError { passing: true, ..err(1001, "Unable to contact slurm controller") });
-        }
-        let since = self.passive_since.load(Ordering::Relaxed);
-        let now = self.slurm.dice.true_ms();
-        if !what.is_empty() && since > 0 && now > since + crate::cloud::UNDER_WAY_MS {
-            self.slurm.broke(format!("{what} by a controller that is not the active one"));
-        }
-        Ok(self.slurm.tables())
-    }
-
-    fn changed<T>(&self, which: usize, make: impl Fn(&Tables) -> Vec<T>) -> Result<Changed<T>, SlurmError> {
-        let t = self.enter("")?;
-        let told = self.told.get(which).expect("two tables");
-        // As the plugin does: everything is read anew now and then.
-        let age = self.slurm.dice.passed_ms() / 5_000;
-        let version = t.version << 20 | age & 0xf_ffff;
-        if told.swap(version, Ordering::Relaxed) == version {
-            return Ok(None);
-        }
-        Ok(Some(make(&t)))
-    }
-}
-
-fn record(j: &Job) -> JobRecord {
-    let number = match j.state {
-        State::Pending => 0,
-        State::Running => 1,
-        State::Over(n) => n,
-    };
-    let rest: Vec<String> = j.rest.iter().map(ToString::to_string).collect();
-    JobRecord {
-        view: JobView {
-            id: j.id,
-            text: j.text(),
-            state: number,
-            completing: j.completing.is_some(),
-            held: j.held,
-            held_admin: j.held_admin,
-            restarts: j.restarts,
-            submit: j.submit,
-            eligible: j.eligible,
-            start: j.start,
-            dependency: String::new(),
-            partition: j.partition.clone(),
-            minutes: Some(5),
-            nodes: j.nodes.join(","),
-            reason: String::new(),
-            licences: String::new(),
-        },
-        uid: j.uid,
-        user: format!("user{}", j.uid),
-        account: "lab".into(),
-        array_job: j.array,
-        array_task: j.task,
-        array_rest: (!j.rest.is_empty()).then(|| rest.join(",")),
-        array_most: 0,
-        comment: j.comment.clone(),
-    }
-}
-
-fn view(n: &Node, jobs: &BTreeMap<u32, Job>) -> NodeView {
-    let on = matches!(n.power, Power::On);
-    let completing = n.job.is_some_and(|j| jobs.get(&j).is_some_and(|j| j.completing.is_some()));
-    NodeView {
-        idle: n.job.is_none() && n.power != Power::Down,
-        allocated: n.job.is_some() && !completing,
-        down: n.power == Power::Down,
-        drain: false,
-        no_respond: matches!(n.power, Power::Booting { .. }) || (on && n.silent.is_some()),
-        powered_down: matches!(n.power, Power::Off | Power::Asked { .. }),
-        powering_up: matches!(n.power, Power::Booting { .. }),
-        power_up_asked: matches!(n.power, Power::Asked { .. }),
-        powering_down: matches!(n.power, Power::GoingOff { .. }),
-        power_down_asked: matches!(n.power, Power::OffAsked { .. }),
-        completing,
-    }
-}
-
-/// The record an update names; an array's task is split off first.
-fn find(t: &mut Tables, text: &str) -> Option<u32> {
-    let Some((array, task)) = text.split_once('_') else { return text.parse().ok() };
-    if task.starts_with('[') {
-        // All pending tasks at once: their common record.
-        return array.parse().ok();
-    }
-    let (array, task): (u32, u32) = (array.parse().ok()?, task.parse().ok()?);
-    if let Some(j) = t.jobs.values().find(|j| j.array == array && j.task == Some(task)) {
-        return Some(j.id);
-    }
-    let meta = t.jobs.get_mut(&array)?;
-    if !meta.rest.remove(&task) {
-        return None;
-    }
-    let mut one = meta.clone();
-    if meta.rest.is_empty() {
-        // The last task keeps the record.
-        meta.task = Some(task);
-        return Some(array);
-    }
-    t.next += 1;
-    one.id = t.next;
-    one.rest.clear();
-    one.task = Some(task);
-    let id = one.id;
-    t.jobs.insert(id, one);
-    Some(id)
-}
-
-impl Controller for Seat {
-    fn jobs(&self) -> Result<Changed<JobRecord>, SlurmError> {
-        self.changed(0, |t| t.jobs.values().map(record).collect())
-    }
-    fn jobs_of(&self, uid: u32) -> Result<Vec<JobRecord>, SlurmError> {
-        Ok(self.enter("")?.jobs.values().filter(|j| j.uid == uid).map(record).collect())
-    }
-    fn nodes(&self) -> Result<Changed<NodeRecord>, SlurmError> {
-        self.changed(1, |t| {
-            let all = t.nodes.iter();
-            all.map(|(name, n)| NodeRecord {
-                name: name.clone(),
-                view: view(n, &t.jobs),
-                cloud: true,
-                cpus: 192,
-                memory_mib: 700_000,
-            })
-            .collect()
-        })
-    }
-    fn partitions(&self) -> Result<Vec<PartitionRecord>, SlurmError> {
-        Ok(Vec::new())
-    }
-    fn licences(&self) -> Result<BTreeMap<String, u32>, SlurmError> {
-        Ok(BTreeMap::new())
-    }
-    fn conf(&self) -> Result<SlurmConf, SlurmError> {
-        Ok(SlurmConf::default())
-    }
-    fn update_job(&self, job: &str, update: &JobUpdate) -> Result<(), SlurmError> {
-        let mut t = self.enter("an update of a job")?;
-        let id = find(&mut t, job).ok_or_else(|| err(2017, "Invalid job id specified"))?;
-        t.version += 1;
-        let j = t.jobs.get_mut(&id).ok_or_else(|| err(2017, "Invalid job id specified"))?;
-        if j.is_over() {
-            return Err(err(2021, "Job/step already completing or completed"));
-        }
-        let pending = j.state == State::Pending;
-        let needs = update.priority.is_some() || update.req_nodes.is_some() || update.partition.is_some();
-        if needs && !pending {
-            return Err(err(2028, "Job is no longer pending execution"));
-        }
-        if let Some(c) = &update.comment {
-            j.comment.clone_from(c);
-        }
-        if let Some(p) = &update.partition {
-            j.partition.clone_from(p);
-        }
-        if let Some(r) = &update.req_nodes {
-            j.req = r.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
-        }
-        match update.priority {
-            Some(0) => {
-                j.held = true;
-                j.held_admin = true;
-            }
-            Some(u32::MAX) => {
-                j.held = false;
-                j.held_admin = false;
-            }
-            Some(_) if j.held => return Err(err(2000, "ignore priority reset request on held JobId")),
-            _ => {}
-        }
-        Ok(())
-    }
-    fn power_up(&self, names: &str, _: Option<&str>, _: Option<&str>) -> Result<(), SlurmError> {
-        let now = self.slurm.dice.true_ms();
-        let mut t = self.enter("POWER_UP")?;
-        self.slurm.note(format!("POWER_UP {names}"));
-        t.version += 1;
-        for name in names.split(',') {
-            let n = t.nodes.get_mut(name).ok_or_else(|| err(2039, "Invalid node name specified"))?;
-            match n.power {
-                Power::Off => n.power = Power::Asked { at: now },
-                Power::Asked { .. } | Power::Booting { .. } | Power::On => {}
-                _ => return Err(err(2038, "Invalid node state specified")),
-            }
-        }
-        Ok(())
-    }
-    fn power_down(&self, names: &str) -> Result<(), SlurmError> {
-        let now = self.slurm.dice.true_ms();
-        let mut t = match self.enter("POWER_DOWN_FORCE") {
-            Ok(t) => t,
-            Err(e) => {
-                self.slurm.tables().excused.extend(names.split(',').map(str::to_owned));
-                return Err(e);
-            }
-        };
-        self.slurm.note(format!("POWER_DOWN_FORCE {names}"));
-        t.version += 1;
-        let mut killed = BTreeSet::new();
-        for name in names.split(',').filter(|n| !n.is_empty()) {
-            let n = t.nodes.get_mut(name).ok_or_else(|| err(2039, "Invalid node name specified"))?;
-            if !matches!(n.power, Power::Off | Power::GoingOff { .. } | Power::OffAsked { .. }) {
-                n.power = Power::OffAsked { at: now };
-                killed.extend(n.job);
-            }
-        }
-        for id in killed {
-            if let Some(j) = t.jobs.get(&id)
-                && j.state == State::Running
-            {
-                let text = format!("job {} was killed by POWER_DOWN_FORCE", j.text());
-                self.slurm.broke(text);
-            }
-            self.slurm.finish(&mut t, id, 7);
-        }
-        Ok(())
-    }
-    fn cancel(&self, job: &str) -> Result<(), SlurmError> {
-        let id =
-            find(&mut *self.enter("scancel")?, job).ok_or_else(|| err(2017, "Invalid job id specified"))?;
-        self.slurm.cancel(id);
-        Ok(())
-    }
-    fn active(&self) -> bool {
-        self.passive_since.load(Ordering::Relaxed) == 0
-    }
-    fn decode(&self, _: &str) -> Result<Credential, String> {
-        Err("no munge here".into())
-    }
-    fn log(&self, loud: Loud, text: &str) {
-        if loud != Loud::Debug {
-            self.slurm.laws.note(self.slurm.dice.passed_ms(), format!("engine {text}"));
-        }
     }
 }
