@@ -37,6 +37,15 @@ uint32_t burst_record_job_id(const void *job_desc)
 #endif
 }
 
+void burst_glance(const void *job_desc, burst_glance_t *out)
+{
+	const job_desc_msg_t *d = job_desc;
+
+	out->partition = str(d->partition);
+	out->spank_env = d->spank_job_env;
+	out->spank_env_size = d->spank_job_env ? d->spank_job_env_size : 0;
+}
+
 void burst_view(const void *job_desc, burst_job_view_t *out)
 {
 	const job_desc_msg_t *d = job_desc;

@@ -103,7 +103,15 @@ typedef struct burst_node_update {
 	uint8_t power_up, power_down_force;
 } burst_node_update_t;
 
+/* The little of a job's view that tells whether it is ours. */
+typedef struct {
+	burst_str_t partition;
+	char *const *spank_env;
+	uint32_t spank_env_size;
+} burst_glance_t;
+
 /* In job_submit/job_modify only. No RPC, no I/O. */
+void burst_glance(const void *job_desc, burst_glance_t *out);
 void burst_view(const void *job_desc, burst_job_view_t *out);
 void burst_hold(void *job_desc, const char *admin_comment);
 void burst_set_partition(void *job_desc, const char *partition);

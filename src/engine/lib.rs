@@ -20,4 +20,4 @@ mod world;
 
 pub use controller::Controller;
 pub use host::Host;
-pub use shared::{Handle, Intake, Msg, Shared};
+pub use shared::{Handle, Intake, LetterBox, Msg, Shared, Slot};

@@ -3,17 +3,22 @@
 //! job_submit and job_modify only ever read what is published here and try to push: no lock is held, nothing waits.
 
 use crate::timings::Timings;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use burst_plan::Seconds;
-use burst_policy::{Config, TypeBook, gang::Gang, prices::Prices};
+use burst_policy::{Config, Offers, TypeBook, gang::Gang, prices::Prices};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc as std_mpsc,
     },
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// How often the engine looks into the letter box: what it costs a job, and what an idle controller is woken for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Partition facts job_submit needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub struct Snapshot {
     pub prices: Prices,
     /// Types.
     pub types: TypeBook,
+    /// Types and prices of the pools' blocks, looked up; [`Board`] keeps it true.
+    pub offers: Offers,
+    /// Partitions of pools and of a broken configuration, a line each; [`Board`] keeps it true.
+    pub ours: Box<str>,
     /// KillWait + OverTimeLimit.
     pub kill_margin: Seconds,
     /// By name; None before the first look.
@@ -48,6 +57,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Works out what follows from the rest.
+    fn settle(&mut self) {
+        let mut ours = self.broken_partitions.clone();
+        if let Some(config) = &self.config {
+            self.offers = Offers::of(config, &self.types, &self.prices);
+            ours.extend(config.pools.values().map(|p| p.partition.clone()));
+        }
+        self.ours = ours.join("\n").into();
+    }
+
+    /// Whether a job sent there is ours: one of its partitions is a pool's. An empty name is the cluster's default.
+    #[must_use]
+    pub fn is_ours(&self, partition: &[u8]) -> bool {
+        let default = || self.default_partition.as_deref().unwrap_or("").as_bytes();
+        let given = if partition.is_empty() { default() } else { partition };
+        let own = |p: &[u8]| self.ours.as_bytes().split(|b| *b == b'\n').any(|o| o == p);
+        given.split(|b| *b == b',').any(|p| !p.is_empty() && own(p))
+    }
+
     /// Why the pool may not launch, if it may not.
     #[must_use]
     pub fn refusal(&self, pool: &str) -> Option<String> {
@@ -68,11 +96,61 @@ pub struct Managed {
     pub uid: u32,
 }
 
+/// Where the snapshot hangs.
+///
+/// [`Board::with`] is for job_submit: slurmctld calls it on a thread that is new each time, where `ArcSwap`'s thread-local
+/// state has to be made first, which takes longer than to see that a job is not ours.
+#[derive(Debug, Default)]
+pub struct Board {
+    swap: ArcSwap<Snapshot>,
+    version: AtomicU64,
+    seen: Mutex<(u64, Arc<Snapshot>)>,
+}
+
+impl Board {
+    /// What hangs there now.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.swap.load()
+    }
+    /// The same, to keep.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.swap.load_full()
+    }
+    /// Hangs up another.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.change(|old| old.clone_from(&snapshot));
+    }
+    /// Hangs up a changed copy; nobody else's change is lost.
+    pub fn change(&self, change: impl Fn(&mut Snapshot)) {
+        self.swap.rcu(|old| {
+            let mut new = (**old).clone();
+            change(&mut new);
+            new.settle();
+            new
+        });
+        // After the swap: who sees the number finds at least that snapshot.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+    /// Reads what hangs there, without waiting: while another call has the copy, the board itself is read.
+    pub fn with<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+        let version = self.version.load(Ordering::Acquire);
+        let Ok(mut seen) = self.seen.try_lock() else {
+            return read(&self.swap.load());
+        };
+        if seen.0 != version {
+            *seen = (version, self.swap.load_full());
+        }
+        read(&seen.1)
+    }
+}
+
 /// Shared state. Reads are lock-free.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// What job_submit decides with.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub snapshot: Board,
     /// Managed jobs by id: own ids and array ids.
     pub managed: ArcSwap<HashMap<u32, Managed>>,
     /// Panics caught at the border.
@@ -152,5 +230,58 @@ impl Handle {
     #[must_use]
     pub fn sender(&self) -> mpsc::Sender<Msg> {
         self.sender.clone()
+    }
+}
+
+/// The slot of the letter box that job_submit and job_modify have.
+///
+/// Putting a message in wakes nobody: to wake a thread is a system call, and on a busy machine the woken one takes the
+/// processor from slurmctld, which holds its locks. The engine comes to look.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    box_: std_mpsc::SyncSender<Msg>,
+    /// The engine's queue and published state.
+    pub handle: Handle,
+}
+
+/// The letter box's other side.
+#[derive(Debug)]
+pub struct LetterBox(std_mpsc::Receiver<Msg>);
+
+impl Slot {
+    /// A box of at most `size` messages in front of the engine's queue.
+    #[must_use]
+    pub fn new(size: usize, handle: Handle) -> (Self, LetterBox) {
+        let (box_, receiver) = std_mpsc::sync_channel(size.max(1));
+        (Self { box_, handle }, LetterBox(receiver))
+    }
+
+    /// Puts a message in, without waiting.
+    ///
+    /// # Errors
+    /// The box is full (or the engine gone): the job must be refused.
+    pub fn push(&self, msg: Msg) -> Result<(), Full> {
+        self.box_.try_send(msg).map_err(|_| {
+            self.handle.shared.queue_full.fetch_add(1, Ordering::Relaxed);
+            Full
+        })
+    }
+}
+
+impl LetterBox {
+    /// Carries messages to the engine's queue, for as long as both live. Where the queue is full they stay in the box,
+    /// which fills up.
+    pub async fn carry(self, to: mpsc::Sender<Msg>) {
+        loop {
+            match self.0.try_recv() {
+                Ok(msg) => {
+                    if to.send(msg).await.is_err() {
+                        return;
+                    }
+                }
+                Err(std_mpsc::TryRecvError::Empty) => tokio::time::sleep(LOOK).await,
+                Err(std_mpsc::TryRecvError::Disconnected) => return,
+            }
+        }
     }
 }

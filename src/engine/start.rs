@@ -8,7 +8,7 @@ use crate::{
     http::{Desk, router},
     journal::Journal,
     prepare::Prepare,
-    shared::{Handle, Msg, PartitionFacts, Shared, Snapshot},
+    shared::{Handle, LetterBox, Msg, PartitionFacts, Shared},
 };
 use burst_cloud::Cloud;
 use burst_plan::Seconds;
@@ -57,11 +57,13 @@ pub struct Setup {
     pub handle: Handle,
     /// The queue's other end.
     pub receiver: mpsc::Receiver<Msg>,
+    /// What job_submit puts its messages into.
+    pub letters: LetterBox,
 }
 
 /// Runs the engine for as long as the process lives. Returns only when the configuration has no pools.
 pub async fn run(setup: Setup) {
-    let Setup { controller, connect, handle, receiver } = setup;
+    let Setup { controller, connect, handle, receiver, letters } = setup;
     let shared = handle.shared.clone();
     let conf = first_conf(&*controller).await;
     refresh(&*controller, &shared, &conf);
@@ -103,6 +105,7 @@ pub async fn run(setup: Setup) {
         operators: Arc::new(operators(&config)),
     };
     let living = docs.iter().filter(|g| g.is_living()).count();
+    tokio::spawn(letters.carry(handle.sender()));
     tokio::spawn(serve(controller.clone(), config.cluster.listen, desk));
     tokio::spawn(keep_fresh(controller.clone(), shared.clone()));
     shared.running.store(true, Ordering::Release);
@@ -175,7 +178,7 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
             refused.insert(pool.name.clone(), text);
         }
     }
-    publish(shared, |s| {
+    shared.snapshot.change(|s| {
         s.kill_margin = Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60);
         s.partitions = Some(facts.clone());
         s.default_partition.clone_from(&default_partition);
@@ -425,17 +428,8 @@ async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
             wrong.insert(pool.name.clone(), text);
         }
     }
-    publish(&hands.shared, |s| s.wrong_subnets = wrong.clone());
+    hands.shared.snapshot.change(|s| s.wrong_subnets = wrong.clone());
     Ok(())
-}
-
-/// Publishes a change of what job_submit decides with; nobody else's change is lost.
-fn publish(shared: &Shared, change: impl Fn(&mut Snapshot)) {
-    shared.snapshot.rcu(|old| {
-        let mut new = (**old).clone();
-        change(&mut new);
-        new
-    });
 }
 
 async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
@@ -450,6 +444,6 @@ async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
     for fact in facts {
         types.0.insert(fact.name.clone(), fact);
     }
-    publish(&hands.shared, |s| s.types = types.clone());
+    hands.shared.snapshot.change(|s| s.types = types.clone());
     Ok(())
 }

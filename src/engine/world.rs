@@ -51,7 +51,7 @@ impl House for World<'_> {
         let site = Site {
             config,
             types: &self.snapshot.types,
-            prices: &self.snapshot.prices,
+            offers: &self.snapshot.offers,
             kill_margin: self.snapshot.kill_margin,
         };
         admit(site, pool, &gang.request, &gang.geometry)

@@ -124,15 +124,18 @@ pub fn from_script(script: &[u8]) -> Read {
         // Half a line could say something else than the whole.
         head = head.rsplitn(2, |b| *b == b'\n').nth(1).unwrap_or(b"");
     }
-    let text = String::from_utf8_lossy(head);
-    let block = text.lines().take_while(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
+    let block = head
+        .split(|b| *b == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .take_while(|l| matches!(l.first(), None | Some(b'#')));
+    // A script can be long, and slurmctld waits: only our own lines are read as text.
     let ours = block.filter_map(|l| {
-        let l = l.trim();
-        l.strip_prefix("#BURST")
-            .or_else(|| l.strip_prefix("#ASBA"))
-            .filter(|r| r.starts_with(char::is_whitespace))
+        let rest = l.strip_prefix(b"#BURST").or_else(|| l.strip_prefix(b"#ASBA"))?;
+        rest.first().is_some_and(u8::is_ascii_whitespace).then(|| String::from_utf8_lossy(rest))
     });
+    let ours: Vec<_> = ours.collect();
     let pairs: Vec<(String, String)> = ours
+        .iter()
         .flat_map(|l| l.split_whitespace().take_while(|w| !w.starts_with('#')))
         .map(|w| w.split_once('=').map_or((w.to_owned(), String::new()), |(k, v)| (norm(k), v.to_owned())))
         .collect();

@@ -84,20 +84,20 @@ impl Geometry {
 /// For the job's owner: what does not fit.
 pub fn nodes_for(job: &Geometry, cpus: u32, memory_mib: u64, gpus: u32) -> Result<u32, String> {
     let per_task = job.cpus_per_task.unwrap_or(1).max(1);
-    let has = |what: String, need: u64, have: u64| match need > have {
+    let has = |what: &str, need: u64, have: u64| match need > have {
         true => Err(format!("it needs {need} {what}, a node has {have}")),
         false => Ok(()),
     };
-    has("CPUs for one task".into(), u64::from(per_task), u64::from(cpus))?;
+    has("CPUs for one task", u64::from(per_task), u64::from(cpus))?;
     if let Some(mem) = job.mem_per_node {
-        has("MiB of memory on each node".into(), mem, memory_mib)?;
+        has("MiB of memory on each node", mem, memory_mib)?;
     }
     let wish = Gpus::of(job);
     let room = wish.room(gpus)?;
     let (mut tasks_fit, mut cpus_fit) = (cpus / per_task, cpus.max(1));
     if let Some(mem) = job.mem_per_cpu.filter(|m| *m > 0) {
         let each = mem.saturating_mul(u64::from(per_task));
-        has("MiB of memory for one task".into(), each, memory_mib)?;
+        has("MiB of memory for one task", each, memory_mib)?;
         let most = |of: u64| u32::try_from(memory_mib / of.max(1)).unwrap_or(u32::MAX);
         tasks_fit = tasks_fit.min(most(each));
         cpus_fit = cpus_fit.min(most(mem)).max(1);

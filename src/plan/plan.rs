@@ -1,9 +1,11 @@
 //! The execution plan in both dialects, normalised.
 use crate::{Efa, Market, MicroUsd, Seconds};
+pub use compact::compact;
 use json::{Kind, Node, position};
 use read::{Notes, Object};
 use serde::{Deserialize, Serialize};
 
+mod compact;
 mod fields;
 mod json;
 pub(crate) mod read;
@@ -85,7 +87,7 @@ pub struct Parsed {
 /// Most bytes a plan may have unless the site says otherwise (`[limits] plan_bytes`).
 pub const PLAN_BYTES: usize = 64 * 1024;
 
-/// Reads a plan of either dialect. `limit` is the site's `plan_bytes`.
+/// Reads a plan of either dialect, or the line [`compact`] makes of one. `limit` is the site's `plan_bytes`.
 ///
 /// The dialects need not be told apart: no key means two things, so every key of both is read wherever it stands. A
 /// file that is no JSON has one error, where reading stopped; all that is wrong with the values of a JSON text is told
@@ -102,6 +104,9 @@ pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
             (1, 1),
             format!("{} bytes; at most {limit} are taken ([limits] plan_bytes)", bytes.len()),
         );
+    }
+    if compact::is_line(bytes) {
+        return compact::read(bytes).map(|plan| Parsed { plan, warnings: Vec::new() });
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(t) => t,

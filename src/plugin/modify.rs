@@ -4,7 +4,6 @@ use crate::{
     guard::PANICS_MOST,
     shim::{self, BURST_UNSET, Job, Message},
     startup,
-    submit::is_pool_partition,
 };
 use burst_engine::Msg;
 use burst_plan::jobid;
@@ -16,9 +15,10 @@ const DENY: c_int = 2002;
 
 /// What job_modify answers after a panic: an owner of managed jobs is refused, everybody else passes.
 pub fn after_panic(uid: u32, message: Message) -> c_int {
-    let Some(handle) = startup::handle() else { return PASS };
-    let own =
-        uid != 0 && uid != shim::own_uid() && handle.shared.managed.load().values().any(|m| m.uid == uid);
+    let Some(slot) = startup::slot() else { return PASS };
+    let own = uid != 0
+        && uid != shim::own_uid()
+        && slot.handle.shared.managed.load().values().any(|m| m.uid == uid);
     if !own {
         return PASS;
     }
@@ -28,15 +28,15 @@ pub fn after_panic(uid: u32, message: Message) -> c_int {
 
 /// The entry.
 pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
-    let Some(handle) = startup::handle() else { return PASS };
-    handle.shared.called.store(true, Ordering::Relaxed);
+    let Some(slot) = startup::slot() else { return PASS };
+    slot.handle.shared.called.store(true, Ordering::Relaxed);
     // Our own updates come through here, too: SlurmUser and root are never looked at.
     if uid == 0 || uid == shim::own_uid() {
         return PASS;
     }
-    let managed = handle.shared.managed.load();
+    let managed = slot.handle.shared.managed.load();
     let Some(v) = job.view() else { return PASS };
-    if handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
+    if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return after_panic(uid, message);
     }
     let (mut jobs, mut tasks) = (Vec::new(), Vec::new());
@@ -59,7 +59,7 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
     if !own {
         // A job that job_submit has not seen as ours would start on other gangs' nodes, or on none.
         let pool = shim::text(&v.partition);
-        if is_pool_partition(&handle.shared.snapshot.load(), &pool) && !pool.is_empty() {
+        if slot.handle.shared.snapshot.load().is_ours(pool.as_bytes()) && !pool.is_empty() {
             message.set(
                 "slurm-burst: a job cannot be moved into a partition whose nodes are launched for each job; \
                  submit it there",
@@ -84,7 +84,7 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
         // The owner's hold stops launching and the release resumes it; neither frees the job before its nodes are up.
         let hold = v.priority == 0;
         job.drop_priority();
-        if handle.push(Msg::UserHold { jobs, tasks, hold }).is_err() {
+        if slot.push(Msg::UserHold { jobs, tasks, hold }).is_err() {
             message.set("slurm-burst: the controller is busy; try again in a minute");
             return DENY;
         }

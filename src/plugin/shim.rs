@@ -15,7 +15,7 @@ mod raw {
 }
 
 pub use raw::{
-    BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_job_record_t, burst_job_view_t,
+    BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_glance_t, burst_job_record_t, burst_job_view_t,
     burst_licence_record_t, burst_node_record_t, burst_partition_record_t, burst_str_t,
 };
 use std::{
@@ -52,6 +52,16 @@ impl Job {
     /// Takes what slurmctld handed over.
     pub fn new(job: *mut c_void) -> Self {
         Self(job)
+    }
+    /// What tells whether it is ours; None for NULL.
+    pub fn glance(&self) -> Option<burst_glance_t> {
+        if self.0.is_null() {
+            return None;
+        }
+        let mut glance = burst_glance_t::default();
+        // SAFETY: as in `view`.
+        unsafe { raw::burst_glance(self.0, &raw mut glance) };
+        Some(glance)
     }
     /// Its flat view; None for NULL.
     pub fn view(&self) -> Option<burst_job_view_t> {
@@ -117,6 +127,28 @@ pub fn environment(list: *const *mut c_char, size: u32) -> impl Iterator<Item = 
             return None;
         }
         // SAFETY: see above.
+        Some(unsafe { CStr::from_ptr(entry) }.to_bytes())
+    })
+}
+
+/// Entries of an environment that begin so. The others, which are most, are not read further than they are alike.
+pub fn entries(
+    list: *const *mut c_char,
+    size: u32,
+    prefix: &'static CStr,
+) -> impl Iterator<Item = &'static [u8]> {
+    let len = prefix.count_bytes();
+    (0..size as usize).filter_map(move |i| {
+        if list.is_null() {
+            return None;
+        }
+        // SAFETY: as in `environment`.
+        let entry = unsafe { *list.add(i) };
+        // SAFETY: both are NUL-terminated, and strncmp reads neither further than its end.
+        if entry.is_null() || unsafe { libc::strncmp(entry, prefix.as_ptr(), len) } != 0 {
+            return None;
+        }
+        // SAFETY: as in `environment`.
         Some(unsafe { CStr::from_ptr(entry) }.to_bytes())
     })
 }

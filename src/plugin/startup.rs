@@ -4,7 +4,7 @@ use crate::{log, shim, slurm::Slurm};
 use burst_aws::{Ec2, Settings};
 use burst_cloud::Cloud;
 use burst_engine::{
-    Shared,
+    LetterBox, Shared, Slot,
     shared::{Handle, Snapshot},
     start::{self, Setup},
 };
@@ -15,33 +15,33 @@ use std::{ffi::c_int, fs, path::Path, sync::Arc, thread};
 /// Queue of a controller whose configuration cannot be read (messages are then refused before they are pushed).
 const QUEUE: usize = 4_096;
 
-static HANDLE: OnceCell<Handle> = OnceCell::new();
+static SLOT: OnceCell<Slot> = OnceCell::new();
 
-/// The engine's queue; None before init.
-pub fn handle() -> Option<&'static Handle> {
-    HANDLE.get()
+/// The engine's letter box; None before init.
+pub fn slot() -> Option<&'static Slot> {
+    SLOT.get()
 }
 
 /// Published state; None before init.
 pub fn shared() -> Option<&'static Shared> {
-    HANDLE.get().map(|h| &*h.shared)
+    SLOT.get().map(|s| &*s.handle.shared)
 }
 
 /// The entry. Whatever goes wrong, slurmctld starts: a job that needs us is then refused with the reason.
 pub fn init() -> c_int {
-    let started = HANDLE.get_or_try_init(|| {
+    let started = SLOT.get_or_try_init(|| {
         let path = std::env::var("SLURM_BURST_CONF")
             .unwrap_or_else(|_| burst_policy::config::DEFAULT_PATH.to_owned());
         let snapshot = read(&path);
         let size = snapshot.config.as_ref().map_or(QUEUE, |c| c.limits.queue);
         let shared = Arc::new(Shared::default());
-        shared.snapshot.store(Arc::new(snapshot));
+        shared.snapshot.publish(snapshot);
         let (handle, receiver) = Handle::new(size, shared);
-        let for_engine = handle.clone();
+        let (slot, letters) = Slot::new(size, handle.clone());
         thread::Builder::new()
             .name("burst-engine".into())
-            .spawn(move || engine(for_engine, receiver))
-            .map(|_| handle)
+            .spawn(move || engine(handle, receiver, letters))
+            .map(|_| slot)
     });
     if let Err(e) = started {
         shim::log(0, &format!("the engine's thread could not be started: {e}"));
@@ -88,7 +88,7 @@ fn prices(path: &Path) -> Result<Prices, String> {
     Prices::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Msg>) {
+fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Msg>, letters: LetterBox) {
     // Before the runtime makes its threads: they inherit the mask.
     shim::block_signals();
     log::install();
@@ -119,6 +119,12 @@ fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Ms
             Ok(cloud)
         })
     });
-    runtime.block_on(start::run(Setup { controller: Arc::new(Slurm::default()), connect, handle, receiver }));
+    runtime.block_on(start::run(Setup {
+        controller: Arc::new(Slurm::default()),
+        connect,
+        handle,
+        receiver,
+        letters,
+    }));
     // The engine had nothing to do (no usable configuration): jobs that need it are refused by job_submit.
 }

@@ -7,10 +7,7 @@ use crate::{
     shim::{self, Job, Message},
     startup, view,
 };
-use burst_engine::{
-    Intake, Msg,
-    shared::{Handle, Snapshot},
-};
+use burst_engine::{Intake, Msg, Slot, shared::Snapshot};
 use burst_plan::{Geometry, Options, Plan, Request, plan, request};
 use burst_policy::{
     admit::{Site, Verdict, admit, pool_for},
@@ -41,10 +38,7 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
     let named = view::spank_value(&v, "BURST_OPTS").is_some()
         || view::spank_value(&v, "BURST_PLAN").is_some()
         || view::has_burst_option(&v);
-    let ours = startup::handle().is_some_and(|h| {
-        let s = h.shared.snapshot.load();
-        is_pool_partition(&s, &shim::text(&v.partition))
-    });
+    let ours = startup::shared().is_some_and(|s| s.snapshot.load().is_ours(shim::bytes(&v.partition)));
     if !(named || ours) {
         return PASS;
     }
@@ -52,44 +46,43 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
     REFUSE
 }
 
-/// Whether a job sent there is ours; an empty name is the cluster's default.
-pub fn is_pool_partition(s: &Snapshot, partition: &str) -> bool {
-    let given = if partition.is_empty() { s.default_partition.as_deref().unwrap_or("") } else { partition };
-    given.split(',').any(|p| {
-        s.broken_partitions.iter().any(|b| b == p)
-            || s.config.as_ref().is_some_and(|c| c.pool_of_partition(p).is_some())
-    })
-}
-
 /// The entry, timed.
 pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
     let began = Instant::now();
-    let Some(handle) = startup::handle() else { return PASS };
-    let answer = answer(job, uid, message, handle);
-    handle.shared.timings.note(answer.is_some(), began.elapsed());
+    let Some(slot) = startup::slot() else { return PASS };
+    let shared = &slot.handle.shared;
+    shared.called.store(true, Ordering::Relaxed);
+    let answer =
+        shared.snapshot.with(|s| if is_ours(job, s) { answer(job, uid, message, slot, s) } else { None });
+    shared.timings.note(answer.is_some(), began.elapsed());
     answer.unwrap_or(PASS)
 }
 
+/// Most submissions are not for us, and every one is delayed by this: only what tells whose it is gets looked at.
+#[inline]
+fn is_ours(job: Job, snapshot: &Snapshot) -> bool {
+    let Some(glance) = job.glance() else { return false };
+    let said = |prefix| shim::entries(glance.spank_env, glance.spank_env_size, prefix).next().is_some();
+    snapshot.is_ours(shim::bytes(&glance.partition)) || said(c"BURST_") || said(c"_SLURM_SPANK_OPTION_burst_")
+}
+
 /// None: the job is not ours.
-fn answer(job: Job, uid: u32, message: Message, handle: &Handle) -> Option<c_int> {
+fn answer(job: Job, uid: u32, message: Message, slot: &Slot, snapshot: &Snapshot) -> Option<c_int> {
     let v = job.view()?;
-    handle.shared.called.store(true, Ordering::Relaxed);
     let options = view::spank_value(&v, "BURST_OPTS");
     let plan = view::spank_value(&v, "BURST_PLAN");
-    let snapshot = handle.shared.snapshot.load();
-    let partition = std::str::from_utf8(shim::bytes(&v.partition)).unwrap_or("");
     let lost = lost(&v, options, plan);
-    if options.is_none() && plan.is_none() && lost.is_none() && !is_pool_partition(&snapshot, partition) {
+    if options.is_none() && plan.is_none() && lost.is_none() && !snapshot.is_ours(shim::bytes(&v.partition)) {
         return None;
     }
     if let Some(why) = lost {
         message.set(&shorten(&format!("slurm-burst: {why}")));
         return Some(REFUSE);
     }
-    if handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
+    if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return Some(after_panic(job, message));
     }
-    Some(match decide(&v, uid, options, plan, &snapshot, handle) {
+    Some(match decide(&v, uid, options, plan, snapshot, slot) {
         Ok(None) => PASS,
         Ok(Some(held)) => {
             job.hold(&held.comment);
@@ -174,7 +167,7 @@ fn decide(
     options: Option<&[u8]>,
     plan_bytes: Option<&[u8]>,
     snapshot: &Snapshot,
-    handle: &Handle,
+    slot: &Slot,
 ) -> Result<Option<Held>, String> {
     let Some(config) = &snapshot.config else {
         let why = snapshot.config_error.as_deref().unwrap_or("it has not been read");
@@ -197,7 +190,7 @@ fn decide(
     geometry.partition.clone_from(&pool.partition);
     default_time(&mut geometry, snapshot, &mut notices);
     let site =
-        Site { config, types: &snapshot.types, prices: &snapshot.prices, kill_margin: snapshot.kill_margin };
+        Site { config, types: &snapshot.types, offers: &snapshot.offers, kill_margin: snapshot.kill_margin };
     let admission = match admit(site, pool, &request, &geometry) {
         Verdict::Launch(a) => a,
         Verdict::Local(_) => return Ok(None),
@@ -210,7 +203,7 @@ fn decide(
     gang.worst = admission.worst_cost;
     let comment = says::comment(&gang);
     gang.commented.clone_from(&comment);
-    handle.push(Msg::Intake(Box::new(Intake { gang, array }))).map_err(|_| {
+    slot.push(Msg::Intake(Box::new(Intake { gang, array }))).map_err(|_| {
         "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute".to_owned()
     })?;
     let mut told: Vec<String> = admission.notices.iter().map(|n| format!("slurm-burst: {n}")).collect();

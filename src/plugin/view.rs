@@ -59,8 +59,7 @@ pub const PLAN_OPTION: &str = "_SLURM_SPANK_OPTION_burst_burst_plan";
 
 /// Whether any burst option was given, whatever became of it.
 pub fn has_burst_option(v: &burst_job_view_t) -> bool {
-    shim::environment(v.spank_env, v.spank_env_size)
-        .any(|entry| entry.starts_with(b"_SLURM_SPANK_OPTION_burst_burst"))
+    shim::entries(v.spank_env, v.spank_env_size, c"_SLURM_SPANK_OPTION_burst_burst").next().is_some()
 }
 
 /// What script, comment, environment and constraints say, by their precedence.
@@ -73,9 +72,7 @@ pub fn annotations(v: &burst_job_view_t) -> (Annotations, Vec<burst_plan::Warnin
     };
     add(burst_plan::annotations::from_script(shim::bytes(&v.script)));
     add(burst_plan::annotations::from_comment(&shim::text(&v.comment)));
-    let asba = shim::environment(v.env, v.env_size)
-        .filter(|e| e.starts_with(b"ASBA_"))
-        .filter_map(|e| std::str::from_utf8(e).ok());
+    let asba = shim::entries(v.env, v.env_size, c"ASBA_").filter_map(|e| std::str::from_utf8(e).ok());
     add(burst_plan::annotations::from_env(asba));
     let (notes, _left, more) = burst_plan::annotations::from_features(&shim::text(&v.features));
     add((notes, more));

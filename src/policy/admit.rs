@@ -1,7 +1,7 @@
 //! Plan × geometry × pool × limits = a ladder of rungs, or a refusal.
 use crate::{
     config::{Config, Pool},
-    prices::Prices,
+    offers::Offers,
     types::TypeBook,
 };
 use burst_plan::{Else, Geometry, Market, MicroUsd, Request, Seconds};
@@ -75,8 +75,8 @@ pub struct Site<'a> {
     pub config: &'a Config,
     /// Types.
     pub types: &'a TypeBook,
-    /// Prices.
-    pub prices: &'a Prices,
+    /// What the pools' blocks are sold for.
+    pub offers: &'a Offers,
     /// KillWait + OverTimeLimit of slurm.conf.
     pub kill_margin: Seconds,
 }
@@ -93,12 +93,13 @@ pub fn pool_for<'a>(
     partition: &str,
 ) -> Result<Option<&'a Pool>, Refusal> {
     // Slurm takes any bytes as a partition's name, and what is refused is logged.
-    let shown = burst_plan::clean(partition, 100);
-    let parts: Vec<&str> = partition.split(',').filter(|p| !p.is_empty()).collect();
-    let by_partition = parts.iter().find_map(|p| config.pool_of_partition(p));
-    if parts.len() > 1 && (by_partition.is_some() || has_burst_option) {
+    let shown = || burst_plan::clean(partition, 100);
+    let parts = || partition.split(',').filter(|p| !p.is_empty());
+    let by_partition = parts().find_map(|p| config.pool_of_partition(p));
+    if parts().nth(1).is_some() && (by_partition.is_some() || has_burst_option) {
         let text = format!(
-            "partition lists that name a burst pool are not supported yet (you asked for {shown}); name one partition"
+            "partition lists that name a burst pool are not supported yet (you asked for {}); name one partition",
+            shown()
         );
         return Err(Refusal(text));
     }
@@ -114,7 +115,8 @@ pub fn pool_for<'a>(
         };
         return match by_partition {
             Some(other) if other.name != pool.name => Err(Refusal(format!(
-                "--burst={name} and partition {shown} contradict each other: that partition is pool {}'s; leave one out",
+                "--burst={name} and partition {} contradict each other: that partition is pool {}'s; leave one out",
+                shown(),
                 other.name
             ))),
             _ => Ok(Some(pool)),

@@ -11,9 +11,11 @@ pub mod cost;
 pub mod gang;
 pub mod limits;
 pub mod memory;
+pub mod offers;
 pub mod prices;
 pub mod types;
 
 pub use admit::{Admission, Refusal, Rung};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Pool};
+pub use offers::Offers;
 pub use types::{TypeBook, TypeFacts};

@@ -68,11 +68,11 @@ impl Life {
     /// slurmctld starts.
     pub fn begin(out: &Outside) -> Self {
         let shared = Arc::new(Shared::default());
-        shared.snapshot.store(Arc::new(Snapshot {
+        shared.snapshot.publish(Snapshot {
             config: Some((*out.config).clone()),
             types: TypeBook::builtin(),
             ..Snapshot::default()
-        }));
+        });
         let (handle, receiver) = Handle::new(4_096, shared.clone());
         let host = Host::staged(Arc::new(out.dice.clone()));
         let passive_since = Arc::new(AtomicU64::new(0));

@@ -14,7 +14,7 @@ use burst_plan::{
     Annotations, Geometry, Options, Parsed, Request, Seconds, annotations, plan::parse, request::merge,
 };
 use burst_policy::{
-    Admission, Config, TypeBook,
+    Admission, Config, Offers, TypeBook,
     admit::{Site, Verdict, admit, pool_for},
 };
 use clap::Args;
@@ -154,7 +154,8 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<Answer, Fail> {
     let slurm = SlurmConf::here();
     let mut job = job(&config, args, &slurm)?;
     let types = TypeBook::builtin();
-    let site = Site { config: &config, types: &types, prices: &prices, kill_margin: kill_margin(&slurm) };
+    let offers = Offers::of(&config, &types, &prices);
+    let site = Site { config: &config, types: &types, offers: &offers, kill_margin: kill_margin(&slurm) };
     let pool = match pool_for(&config, &job.request, job.has_option, &job.geometry.partition) {
         Ok(Some(pool)) => pool,
         Ok(None) => {

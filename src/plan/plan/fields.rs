@@ -8,7 +8,7 @@ use crate::{Efa, Market, options::is_type_name};
 
 /// Most types, zones a plan may name.
 const MOST: usize = 32;
-const PLACEMENTS: [&str; 4] = ["cluster", "partition", "spread", "none"];
+pub(super) const PLACEMENTS: [&str; 4] = ["cluster", "partition", "spread", "none"];
 
 pub(super) fn plan(root: &Object<'_, '_>, notes: &Notes<'_>) -> Plan {
     let mut plan = Plan { should_burst: true, ..Plan::default() };
@@ -39,11 +39,15 @@ fn placement(o: &Object<'_, '_>, key: &'static str) -> Option<String> {
     o.word(key, &PLACEMENTS).filter(|p| *p != "none").map(str::to_owned)
 }
 
+pub(super) fn is_zone(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
+}
+
 fn zones(o: &Object<'_, '_>, notes: &Notes<'_>) -> Vec<String> {
     let mut out = Vec::new();
     for (i, zone, node) in o.texts("availability_zones", MOST) {
-        let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if zone.is_empty() || zone.len() > 64 || !zone.bytes().all(fine) {
+        if !is_zone(&zone) {
             let path = format!("{}[{i}]", o.path("availability_zones"));
             notes.error(
                 &path,

@@ -1,14 +1,12 @@
 //! What a ladder can cost, held against the limits of job, pool and site.
 
 use super::{Rung, Site};
-use crate::{config::Pool, cost};
+use crate::{config::Pool, cost, offers::Offer};
 use burst_plan::{Geometry, Market, MicroUsd, Request};
 
 /// What one node of a kind costs an hour, as far as it is known.
-pub(super) fn hourly(site: Site<'_>, pool: &Pool, kind: &str, market: Market) -> Option<MicroUsd> {
-    let region = &site.config.aws.region;
-    let instance = site.prices.hourly(region, kind, market)?;
-    Some(cost::node_hourly(instance, pool.root_gib, site.prices.ebs_gib_month.get(region).copied()))
+pub(super) fn hourly(pool: &Pool, offer: Offer, market: Market) -> Option<MicroUsd> {
+    Some(cost::node_hourly(offer.price(market)?, pool.root_gib, offer.volume_price))
 }
 
 /// The most one node of a rung can be billed an hour: a spot price may rise to the on-demand price, which EC2 takes as the
@@ -18,20 +16,20 @@ pub(super) fn hourly(site: Site<'_>, pool: &Pool, kind: &str, market: Market) ->
 /// The price that is not known.
 fn most_hourly(site: Site<'_>, pool: &Pool, rung: &Rung) -> Result<MicroUsd, String> {
     let (region, kind) = (&site.config.aws.region, rung.instance_type.as_str());
-    let volume = site.prices.ebs_gib_month.get(region).copied();
+    let offer = site.offers.pool(&pool.name).get(rung.block).copied().unwrap_or_default();
+    let volume = offer.volume_price;
     if pool.root_gib.is_some() && volume.is_none() {
         return Err(format!("price of root volumes (ebs_gib_month) in {region}"));
     }
-    let bound = site.prices.hourly(region, kind, Market::OnDemand);
+    let bound = offer.on_demand_price;
     let instance = match rung.market {
         Market::Spot => rung.max_price.map_or(bound, |m| Some(bound.map_or(m, |b| b.min(m)))),
         Market::OnDemand | Market::Mixed => bound,
     };
-    let what = match rung.market {
+    instance.map(|i| cost::node_hourly(i, pool.root_gib, volume)).ok_or_else(|| match rung.market {
         Market::Spot => format!("price of {kind} (on-demand: what a spot price can rise to) in {region}"),
         _ => format!("price of {kind} ({}) in {region}", rung.market.word()),
-    };
-    instance.map(|i| cost::node_hourly(i, pool.root_gib, volume)).ok_or(what)
+    })
 }
 
 /// The most the job can cost over its whole ladder, held against every limit.

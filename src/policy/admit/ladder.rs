@@ -178,12 +178,8 @@ fn market(
         );
     }
     let allowed = pool.markets_allowed.contains(&wanted);
-    let sold = |b: &Block| {
-        site.types
-            .get(&b.instance_type)
-            .is_none_or(|f| if wanted == Market::Spot { f.spot } else { f.on_demand })
-    };
-    let sold = blocks.iter().any(|(_, b)| sold(b));
+    let offers = site.offers.pool(&pool.name);
+    let sold = blocks.iter().any(|(i, _)| offers.get(*i).is_none_or(|o| o.sold(wanted)));
     if allowed && sold {
         return Ok(wanted);
     }
@@ -228,12 +224,14 @@ fn rungs(
     job: &Geometry,
     (blocks, market, zones, efa): Choice<'_>,
 ) -> Result<Vec<Rung>, String> {
-    let mut ladder = Vec::new();
+    let offers = site.offers.pool(&pool.name);
+    let mut ladder = Vec::with_capacity(blocks.len() * zones.len());
     let mut plain = Vec::new();
     let mut why = Vec::new();
     for &(index, block) in blocks {
         let kind = &block.instance_type;
-        if site.types.get(kind).is_some_and(|f| if market == Market::Spot { !f.spot } else { !f.on_demand }) {
+        let offer = offers.get(index).copied().unwrap_or_default();
+        if !offer.sold(market) {
             why.push(format!("{kind} is not sold as {}", market.word()));
             continue;
         }
@@ -250,6 +248,7 @@ fn rungs(
             why.push(format!("on {kind}: it needs {nodes} nodes, at most {most} are allowed"));
             continue;
         }
+        let hourly = hourly(pool, offer, market);
         for (zone, subnet) in zones {
             let rung = Rung {
                 block: index,
@@ -259,7 +258,7 @@ fn rungs(
                 market,
                 nodes,
                 efa: if efa == Efa::Off { 0 } else { block.efa_max },
-                hourly: hourly(site, pool, kind, market),
+                hourly,
                 max_price: if market == Market::Spot { request.max_spot_price } else { None },
             };
             match efa == Efa::Preferred && block.efa_max == 0 {

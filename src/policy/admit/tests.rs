@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::tests::{GOOD, good};
+use crate::prices::Prices;
 use burst_plan::Efa;
 use proptest::prelude::*;
 
@@ -17,7 +18,8 @@ fn prices() -> Prices {
 
 fn decide_in(config: &Config, request: &Request, job: &Geometry) -> Verdict {
     let (types, prices) = (TypeBook::builtin(), prices());
-    let site = Site { config, types: &types, prices: &prices, kill_margin: Seconds(30) };
+    let offers = Offers::of(config, &types, &prices);
+    let site = Site { config, types: &types, offers: &offers, kill_margin: Seconds(30) };
     admit(site, &config.pools["efa"], request, job)
 }
 
@@ -113,7 +115,8 @@ fn law7_what_has_no_bound_is_refused() {
     assert!(text.contains("up to USD 20.04") && text.contains("USD 1.00"), "{text}");
     let config = good();
     let (types, prices) = (TypeBook::builtin(), Prices::default());
-    let site = Site { config: &config, types: &types, prices: &prices, kill_margin: Seconds(0) };
+    let offers = Offers::of(&config, &types, &prices);
+    let site = Site { config: &config, types: &types, offers: &offers, kill_margin: Seconds(0) };
     let text = refused(admit(site, &config.pools["efa"], &Request::default(), &job(1)));
     assert!(text.contains("no price of hpc7a.96xlarge"), "{text}");
 }
@@ -177,7 +180,8 @@ fn before_the_time_limit_is_known_all_that_needs_none_is_checked() {
     assert!(refused(decide(&hourly, &unknown)).contains("USD 7.20 an hour"));
     let config = good();
     let (types, prices) = (TypeBook::builtin(), Prices::default());
-    let site = Site { config: &config, types: &types, prices: &prices, kill_margin: Seconds(0) };
+    let offers = Offers::of(&config, &types, &prices);
+    let site = Site { config: &config, types: &types, offers: &offers, kill_margin: Seconds(0) };
     let v = admit(site, &config.pools["efa"], &Request::default(), &unknown);
     assert!(refused(v).contains("no price of hpc7a.96xlarge"));
 }

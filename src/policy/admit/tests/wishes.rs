@@ -77,7 +77,8 @@ fn spot_is_bounded_by_what_it_can_rise_to() {
             r#"{{"source":"synthetic","regions":{{"us-east-2":{{"types":{{"m5.2xlarge":{prices}}}}}}}}}"#
         );
         let prices = Prices::parse(&text).expect("reads");
-        let site = Site { config: &config, types: &types, prices: &prices, kill_margin: Seconds(30) };
+        let offers = Offers::of(&config, &types, &prices);
+        let site = Site { config: &config, types: &types, offers: &offers, kill_margin: Seconds(30) };
         let request = Request { max_cost: Some(MicroUsd(9_000_000)), ..request.clone() };
         admit(site, &config.pools["efa"], &request, &job(4))
     };
@@ -107,7 +108,8 @@ fn a_root_volume_without_a_price_is_a_refusal_where_money_is_limited() {
         Prices::parse(&text).expect("reads")
     };
     let of = |prices: &Prices, limit: Option<u64>| {
-        let site = Site { config: &config, types: &types, prices, kill_margin: Seconds(30) };
+        let offers = Offers::of(&config, &types, prices);
+        let site = Site { config: &config, types: &types, offers: &offers, kill_margin: Seconds(30) };
         let request = Request { max_cost: limit.map(MicroUsd), ..Request::default() };
         admit(site, &config.pools["efa"], &request, &job(4))
     };

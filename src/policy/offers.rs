@@ -1,0 +1,68 @@
+//! What a pool's blocks are sold for: types and prices looked up once, not for every job that is submitted.
+
+use crate::{config::Config, prices::Prices, types::TypeBook};
+use burst_plan::{Market, MicroUsd};
+use std::collections::BTreeMap;
+
+/// One block of a pool on the market. A type that is not known counts as sold: EC2 has the last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// Sold on demand.
+    pub on_demand: bool,
+    /// Sold as spot.
+    pub spot: bool,
+    /// USD of one instance-hour on demand.
+    pub on_demand_price: Option<MicroUsd>,
+    /// USD of one instance-hour as spot.
+    pub spot_price: Option<MicroUsd>,
+    /// USD of a GiB-month of root volume in the Region.
+    pub volume_price: Option<MicroUsd>,
+}
+
+impl Offer {
+    /// Whether the market has it.
+    #[must_use]
+    pub fn sold(&self, market: Market) -> bool {
+        if market == Market::Spot { self.spot } else { self.on_demand }
+    }
+
+    /// Price of one instance-hour, without its volume; a mixed market has none.
+    #[must_use]
+    pub fn price(&self, market: Market) -> Option<MicroUsd> {
+        match market {
+            Market::OnDemand => self.on_demand_price,
+            Market::Spot => self.spot_price,
+            Market::Mixed => None,
+        }
+    }
+}
+
+/// Offers of every pool, block by block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers(BTreeMap<String, Vec<Offer>>);
+
+impl Offers {
+    /// Looks everything up.
+    #[must_use]
+    pub fn of(config: &Config, types: &TypeBook, prices: &Prices) -> Self {
+        let region = &config.aws.region;
+        let offer = |kind: &str| {
+            let facts = types.get(kind);
+            Offer {
+                on_demand: facts.is_none_or(|f| f.on_demand),
+                spot: facts.is_none_or(|f| f.spot),
+                on_demand_price: prices.hourly(region, kind, Market::OnDemand),
+                spot_price: prices.hourly(region, kind, Market::Spot),
+                volume_price: prices.ebs_gib_month.get(region).copied(),
+            }
+        };
+        let pool = |p: &crate::Pool| p.blocks.iter().map(|b| offer(&b.instance_type)).collect();
+        Self(config.pools.values().map(|p| (p.name.clone(), pool(p))).collect())
+    }
+
+    /// One pool's; empty for a pool that is not there.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> &[Offer] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+}
