@@ -21,6 +21,8 @@ else
 fi
 step "unit tests"
 .ci/unit.sh
+step "installation"
+.ci/install.sh
 if [ -x fuzz/run.sh ]; then
   step "fuzzing"
   fuzz/run.sh "${FUZZ_SECONDS:-30}"

@@ -1,19 +1,22 @@
 //! A plan file, or a forged `BURST_PLAN`.
 #![no_main]
-use burst_plan::plan::{PLAN_BYTES, minify, parse, render_errors};
+use burst_plan::plan::{PLAN_BYTES, compact, parse, render_errors};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // What is no JSON to us is none to serde_json, and the other way round.
+    // What is no JSON to us is none to serde_json, and the other way round; but for the line SPANK sends.
     let theirs = serde_json::from_slice::<serde_json::Value>(bytes);
-    let small = minify(bytes);
-    match (parse(bytes, PLAN_BYTES), parse(&small, PLAN_BYTES)) {
-        (Ok(wide), Ok(thin)) => {
+    match parse(bytes, PLAN_BYTES) {
+        Ok(parsed) => {
             let same = theirs.as_ref().map_or_else(|e| e.to_string().contains("out of range"), |_| true);
-            assert!(same || bytes.starts_with(b"\xef\xbb\xbf"), "serde_json refuses it: {theirs:?}");
-            assert_eq!(wide.plan, thin.plan, "white space changed the meaning");
-            assert_eq!(wide.warnings.len(), thin.warnings.len(), "white space changed the warnings");
+            let other = bytes.starts_with(b"\xef\xbb\xbf") || bytes.starts_with(b"plan1 ") || bytes == b"plan1";
+            assert!(same || other, "serde_json refuses it: {theirs:?}");
+            let mut plan = parsed.plan;
+            (plan.advisor_version, plan.ignored) = (None, Vec::new());
+            let line = compact(&plan);
+            let sent = parse(line.as_bytes(), PLAN_BYTES).unwrap_or_else(|e| panic!("{line} is not read: {e:?}"));
+            assert_eq!(sent.plan, plan, "{line} says something else");
         }
-        (Err(e), _) => {
+        Err(e) => {
             assert!(!e.0.is_empty(), "an error without words");
             assert!(e.0.iter().all(|e| e.line > 0 && e.column > 0 && !e.text.is_empty()), "{e:?}");
             assert!(
@@ -22,6 +25,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             );
             assert_eq!(render_errors(&e, "f").lines().count(), e.0.len(), "one line each: {e:?}");
         }
-        (Ok(_), Err(e)) => panic!("minifying broke it: {e:?}"),
     }
 });

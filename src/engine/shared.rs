@@ -69,6 +69,7 @@ impl Snapshot {
 
     /// Whether a job sent there is ours: one of its partitions is a pool's. An empty name is the cluster's default.
     #[must_use]
+    #[inline]
     pub fn is_ours(&self, partition: &[u8]) -> bool {
         let default = || self.default_partition.as_deref().unwrap_or("").as_bytes();
         let given = if partition.is_empty() { default() } else { partition };
@@ -134,6 +135,7 @@ impl Board {
         self.version.fetch_add(1, Ordering::Release);
     }
     /// Reads what hangs there, without waiting: while another call has the copy, the board itself is read.
+    #[inline]
     pub fn with<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         let version = self.version.load(Ordering::Acquire);
         let Ok(mut seen) = self.seen.try_lock() else {
@@ -283,5 +285,53 @@ impl LetterBox {
                 Err(std_mpsc::TryRecvError::Disconnected) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intake() -> Msg {
+        Msg::UserHold { jobs: vec![1], tasks: Vec::new(), hold: true }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_box_refuses_and_a_full_queue_loses_nothing() {
+        let (handle, mut queue) = Handle::new(2, Arc::default());
+        let (slot, letters) = Slot::new(3, handle.clone());
+        for _ in 0..3 {
+            slot.push(intake()).expect("room");
+        }
+        assert_eq!(slot.push(intake()), Err(Full));
+        assert_eq!(handle.shared.queue_full.load(Ordering::Relaxed), 1);
+        tokio::spawn(letters.carry(handle.sender()));
+        tokio::time::sleep(LOOK * 3).await;
+        // Two are in the queue, one is on its way: nothing is taken out further until the engine takes.
+        for _ in 0..2 {
+            slot.push(intake()).expect("room again");
+        }
+        for _ in 0..5 {
+            queue.recv().await.expect("carried");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_hangs_there() {
+        let board = Board::default();
+        let broken = |s: &Snapshot| s.broken_partitions.clone();
+        assert!(board.with(broken).is_empty());
+        for name in ["a", "b"] {
+            board.publish(Snapshot { broken_partitions: vec![name.into()], ..Snapshot::default() });
+            // A call within a call finds the copy taken, and reads the board.
+            let both = board.with(|outer| (broken(outer), board.with(broken)));
+            assert_eq!(both, (vec![name.to_owned()], vec![name.to_owned()]));
+        }
+        board.change(|s| s.default_partition = Some("b".into()));
+        board.with(|s| {
+            let ours = ["b", "", "x,b", "bb", "x", ","].map(|p| s.is_ours(p.as_bytes()));
+            assert_eq!(ours, [true, true, true, false, false, false]);
+        });
+        assert!(!Snapshot::default().is_ours(b""));
     }
 }

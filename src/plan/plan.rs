@@ -147,28 +147,6 @@ pub fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, PlanErrors> {
     Err(PlanErrors(errors))
 }
 
-/// The same JSON without white space; what is not JSON stays as it is.
-#[must_use]
-pub fn minify(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let (mut inside, mut escaped) = (false, false);
-    for &b in bytes {
-        if inside {
-            out.push(b);
-            (inside, escaped) = match b {
-                _ if escaped => (true, false),
-                b'\\' => (true, true),
-                b'"' => (false, false),
-                _ => (true, false),
-            };
-        } else if !matches!(b, b' ' | b'\n' | b'\r' | b'\t') {
-            inside = b == b'"';
-            out.push(b);
-        }
-    }
-    out
-}
-
 /// Errors as compilers write them, one a line: `plan.json:3:17: path: text`.
 #[must_use]
 pub fn render_errors(errors: &PlanErrors, file: &str) -> String {

@@ -6,10 +6,12 @@
 
 mod boot;
 pub mod done;
+mod phase;
 pub mod says;
 pub mod step;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use crate::{admit::Rung, admit::Verdict, classify::Class, config::Pool};
 use burst_plan::{Geometry, Request};
@@ -18,7 +20,9 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub use done::{Outcome, done};
+pub use phase::*;
 pub use step::step;
+pub use world::*;
 
 /// Which job, and which life of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,145 +80,6 @@ pub struct Retired {
     pub node: String,
     /// Ended in EC2 and powered down in Slurm.
     pub ended: bool,
-}
-
-/// Why a gang is not being launched now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Why {
-    /// A dependency is not met.
-    Dependency(String),
-    /// `--begin` lies ahead, Unix seconds.
-    Begin(u64),
-    /// The owner holds the job.
-    UserHold,
-    /// Slurm would not start it now: licences, or a limit of an association or QOS.
-    Limits(String),
-    /// No rung had capacity.
-    Capacity,
-    /// No free node names.
-    Names,
-    /// EC2 or Slurm could not be asked; the last error says how.
-    Trouble,
-}
-
-/// What comes after a gang was given back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Then {
-    /// Nothing: the job is over or not ours any more.
-    Done,
-    /// Another try from this rung on.
-    Again {
-        /// Index into the ladder.
-        rung: usize,
-    },
-    /// Another try when what Slurm said has gone.
-    Later {
-        /// Slurm's reason.
-        why: String,
-    },
-    /// The job stays held until an operator acts.
-    Failed(String),
-}
-
-/// Where the giving back stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// Slurm has not cleared COMPLETING: the site's Epilog may still run.
-    Epilog {
-        /// Unix ms after which it is not waited for.
-        deadline_ms: u64,
-    },
-    /// Names go down in Slurm.
-    PowerDown,
-    /// Instances end in EC2.
-    Terminate,
-    /// Until the names are powered down.
-    Settle {
-        /// When to ask again, Unix ms.
-        nudge_ms: u64,
-    },
-}
-
-/// Where a gang stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// job_submit has seen it; its record has not been found yet.
-    Submitted,
-    /// Found; the administrator's hold is being put on.
-    Held,
-    /// Not before something else.
-    Waiting {
-        /// Unix ms, None: until the reason goes away.
-        until_ms: Option<u64>,
-        /// The reason.
-        why: Why,
-    },
-    /// May be launched now.
-    Planned,
-    /// A CreateFleet is journalled and may be under way.
-    Launching {
-        /// The rung being tried.
-        rung: Rung,
-        /// Not before, Unix ms (a replay after a lost answer, a throttle).
-        retry_ms: u64,
-        /// Failures of this intent so far.
-        tries: u32,
-    },
-    /// The whole gang is granted; addresses are being learnt.
-    Granted {
-        /// Next look, Unix ms.
-        look_ms: u64,
-    },
-    /// Names are POWERING_UP.
-    Booting {
-        /// When the first of those that are not there is late, Unix ms.
-        deadline_ms: u64,
-        /// When POWER_UP was asked, Unix ms.
-        #[serde(default)]
-        asked_ms: u64,
-    },
-    /// Every node is idle; the release is on its way.
-    Ready {
-        /// Not before, Unix ms.
-        retry_ms: u64,
-        /// Failures so far.
-        tries: u32,
-    },
-    /// The scheduler may start it.
-    Released {
-        /// Unix ms.
-        deadline_ms: u64,
-    },
-    /// On its gang.
-    Running,
-    /// Being given back.
-    Ending {
-        /// What follows.
-        then: Then,
-        /// How far.
-        stage: Stage,
-        /// Not before, Unix ms (after a failed effect).
-        retry_ms: u64,
-        /// Failures of this stage.
-        tries: u32,
-    },
-    /// Held for an operator.
-    Failed(String),
-    /// Over.
-    Done,
-}
-
-/// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastError {
-    /// EC2's or Slurm's code.
-    pub code: String,
-    /// Its text.
-    pub message: String,
-    /// AWS request id.
-    pub request_id: Option<String>,
-    /// Unix ms.
-    pub at_ms: u64,
 }
 
 /// A line of a gang's history.
@@ -301,207 +166,6 @@ pub struct Gang {
     /// The admin_comment Slurm has.
     pub commented: String,
 }
-
-/// A job as the job table shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct JobView {
-    /// Own id.
-    pub id: u32,
-    /// `12` or `12_3`.
-    pub text: String,
-    /// Base state as Slurm numbers it (0 pending, 1 running, 2 suspended, above: over).
-    pub state: u32,
-    /// COMPLETING flag.
-    pub completing: bool,
-    /// Priority 0.
-    pub held: bool,
-    /// Held by an administrator (not releasable by the owner).
-    pub held_admin: bool,
-    /// `restart_cnt`.
-    pub restarts: u32,
-    /// Unix seconds.
-    pub submit: u64,
-    /// Earliest start, Unix seconds; 0 unknown.
-    pub eligible: u64,
-    /// Unix seconds; 0 unknown.
-    pub start: u64,
-    /// Unmet dependencies, empty for none.
-    pub dependency: String,
-    /// Partition.
-    pub partition: String,
-    /// Time limit, minutes; None: unlimited.
-    pub minutes: Option<u64>,
-    /// Allocated nodes as a hostlist.
-    pub nodes: String,
-    /// Why Slurm does not start it (`AssocGrpCpuLimit`), empty for no reason.
-    #[serde(default)]
-    pub reason: String,
-    /// Licences it needs (`matlab:2,ansys:1`).
-    #[serde(default)]
-    pub licences: String,
-}
-
-/// What is known of the job now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// No snapshot that could tell.
-    Unknown,
-    /// A complete snapshot does not have it.
-    Gone,
-    /// Its record.
-    Is(JobView),
-}
-
-/// A node as the node table shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NodeView {
-    /// Base state IDLE.
-    pub idle: bool,
-    /// ALLOCATED or MIXED.
-    pub allocated: bool,
-    /// DOWN.
-    pub down: bool,
-    /// DRAIN or FAIL.
-    pub drain: bool,
-    /// NO_RESPOND.
-    pub no_respond: bool,
-    /// POWERED_DOWN.
-    pub powered_down: bool,
-    /// POWERING_UP.
-    pub powering_up: bool,
-    /// POWER_UP asked, power thread not there yet.
-    pub power_up_asked: bool,
-    /// POWERING_DOWN.
-    pub powering_down: bool,
-    /// POWER_DOWN asked.
-    pub power_down_asked: bool,
-    /// COMPLETING.
-    pub completing: bool,
-}
-
-impl NodeView {
-    /// Registered, healthy, free.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.idle
-            && !(self.down || self.drain || self.no_respond || self.powered_down || self.powering_up)
-            && !(self.power_up_asked || self.powering_down || self.power_down_asked || self.completing)
-    }
-    /// Down for good: the name can be given to another gang.
-    #[must_use]
-    pub fn is_free(&self) -> bool {
-        self.idle
-            && self.powered_down
-            && !(self.down || self.drain || self.powering_up || self.power_up_asked || self.powering_down)
-            && !(self.power_down_asked || self.completing)
-    }
-}
-
-/// The world as one gang sees it.
-pub trait House {
-    /// The job.
-    fn job(&self, gang: &Gang) -> Seen;
-    /// A node of the cluster; None while it is unknown (no snapshot younger than the gang's last effect). A name that
-    /// the cluster no longer has is answered as powered down.
-    fn node(&self, name: &str) -> Option<NodeView>;
-    /// The gang's pool; None when the configuration no longer has it.
-    fn pool(&self, name: &str) -> Option<&Pool>;
-    /// Decides anew with today's configuration, prices and types.
-    fn admit(&self, gang: &Gang) -> Verdict;
-    /// Free names of a block, or None where there are too few.
-    fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>>;
-    /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
-    fn dry_until(&self, rung: &Rung) -> Option<u64>;
-    /// What Slurm lacks to start the job at all (licences), in words.
-    fn shortage(&self, job: &JobView) -> Option<String>;
-    /// Measured provisioning time of the pool, seconds.
-    fn lead_s(&self, pool: &str) -> u64;
-    /// A number in 0..1000 for jitter, from the caller's generator.
-    fn jitter(&self) -> u64;
-}
-
-/// Something the engine is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Priority 0 as SlurmUser, with the comment.
-    Hold {
-        /// admin_comment.
-        comment: String,
-    },
-    /// Only the comment.
-    Comment {
-        /// admin_comment.
-        comment: String,
-    },
-    /// One CreateFleet by the journalled intent.
-    Launch {
-        /// The rung.
-        rung: Rung,
-        /// admin_comment to be written meanwhile, where it has changed.
-        comment: Option<String>,
-    },
-    /// TerminateInstances and POWER_DOWN_FORCE of what was replaced.
-    Retire,
-    /// DescribeInstances of the members.
-    Addresses,
-    /// slurm_update_node POWER_UP with addresses, all names that are not up yet in one call.
-    PowerUp,
-    /// req_nodes, node count, release; then top priority.
-    Release {
-        /// admin_comment.
-        comment: String,
-    },
-    /// POWER_DOWN_FORCE of the names.
-    PowerDown,
-    /// TerminateInstances of the members, and of whatever carries the gang's tag when `sweep`.
-    Terminate {
-        /// Look the tag up too.
-        sweep: bool,
-    },
-    /// scancel with a reason in the comment.
-    Cancel {
-        /// admin_comment.
-        comment: String,
-    },
-    /// Move to the local partition and release.
-    MoveLocal {
-        /// Partition.
-        partition: String,
-        /// admin_comment.
-        comment: String,
-    },
-}
-
-/// Error with its meaning, as [`done`] takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// Code.
-    pub code: String,
-    /// Text.
-    pub message: String,
-    /// Meaning.
-    pub class: Class,
-    /// AWS request id.
-    pub request_id: Option<String>,
-    /// May have taken effect.
-    pub ambiguous: bool,
-}
-
-/// What CreateFleet granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// `fleet-…`.
-    pub fleet: String,
-    /// Instance ids.
-    pub instances: Vec<String>,
-    /// (code, message, meaning) of every entry of Errors.
-    pub errors: Vec<(String, String, Class)>,
-    /// AWS request id.
-    pub request_id: Option<String>,
-}
-
-/// instance id → (address, host name).
-pub type Addresses = BTreeMap<String, (Option<IpAddr>, Option<String>)>;
 
 impl Gang {
     /// A gang as job_submit hands it over.
@@ -633,25 +297,3 @@ impl Gang {
 
 /// Lines of history kept of one gang: enough for every phase of several attempts, small enough for 10,000 gangs.
 pub const HISTORY: usize = 64;
-
-impl Phase {
-    /// Name as people see it.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Submitted => "Submitted",
-            Self::Held => "Held",
-            Self::Waiting { .. } => "Waiting",
-            Self::Planned => "Planned",
-            Self::Launching { .. } => "Launching",
-            Self::Granted { .. } => "Granted",
-            Self::Booting { .. } => "Booting",
-            Self::Ready { .. } => "Ready",
-            Self::Released { .. } => "Released",
-            Self::Running => "Running",
-            Self::Ending { .. } => "Ending",
-            Self::Failed(_) => "Failed",
-            Self::Done => "Done",
-        }
-    }
-}

@@ -91,7 +91,6 @@ proptest! {
     #[test]
     fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = parse(&bytes, PLAN_BYTES);
-        let _ = minify(&bytes);
     }
 
     #[test]
@@ -105,7 +104,7 @@ proptest! {
     #[test]
     fn white_space_means_nothing(spaces in 0usize..8) {
         let wide = A.replace(':', &format!(":{}", " ".repeat(spaces)));
-        let (a, b) = (parse(wide.as_bytes(), PLAN_BYTES), parse(&minify(wide.as_bytes()), PLAN_BYTES));
+        let (a, b) = (parse(wide.as_bytes(), PLAN_BYTES), parse(A.as_bytes(), PLAN_BYTES));
         prop_assert_eq!(a.map(|p| p.plan), b.map(|p| p.plan));
     }
 }

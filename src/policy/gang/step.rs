@@ -100,11 +100,12 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         }
         return;
     }
-    let on_its_own = (j.state == 1 || j.state == 2) && !j.completing && on_members(g, &j.nodes);
+    // A hostlist is long: it is expanded only where somebody asks.
+    let on_its_own = |g: &Gang| (j.state == 1 || j.state == 2) && !j.completing && on_members(g, &j.nodes);
     if restarted {
         let key = g.job.get_or_insert_with(|| key_of(j));
         key.restart = j.restarts;
-        if on_its_own && matches!(g.phase, Phase::Running | Phase::Ready { .. } | Phase::Released { .. }) {
+        if matches!(g.phase, Phase::Running | Phase::Ready { .. } | Phase::Released { .. }) && on_its_own(g) {
             // Requeued and started again before it could be held (slurmctld was away meanwhile): whole, on its own gang.
             g.enter(Phase::Running, "requeued, and started again on the same nodes", now_ms);
             return;
@@ -126,7 +127,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
                 then: Then::Again { .. } | Then::Later { .. },
                 stage: Stage::Epilog { .. } | Stage::PowerDown,
                 ..
-            } if on_its_own => {
+            } if on_its_own(g) => {
                 g.enter(Phase::Running, "started while it was about to be given back", now_ms);
             }
             Phase::Running | Phase::Ending { .. } => {}

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 const LIMIT: usize = 65_536;
 
-/// A plan of the execution engine's dialect, spaced so that minifying has something to do.
+/// A plan of the execution engine's dialect.
 const GOOD: &str = r#"{
   "should_burst": true,
   "instance_specification": {
@@ -91,7 +91,7 @@ fn give_path(session: &mut Session, path: &Path) -> Answer {
 }
 
 #[test]
-fn a_good_plan_travels_minified_and_without_options() {
+fn a_good_plan_travels_as_one_line_and_without_options() {
     let plans = Plans::new();
     let path = plans.put("plan.json", GOOD);
     for place in [Place::Submit, Place::Srun] {

@@ -198,6 +198,15 @@ impl Cluster {
             .collect();
         let complete = lines.iter().any(|l| l.starts_with("PartitionName=efa"))
             && lines.iter().filter(|l| l.starts_with("NodeName=")).count() >= self.spec.blocks.len();
-        if out.ok() && complete { lines.join("\n") + "\n" } else { own }
+        if out.ok() && complete {
+            return lines.join("\n") + "\n";
+        }
+        // A test of a configuration that cannot be used has no other lines; any other test shows this where it fails.
+        eprintln!(
+            "{}: burstctl slurm-conf has no lines for its pools, the harness writes its own: {}",
+            self.spec.name,
+            out.text()
+        );
+        own
     }
 }

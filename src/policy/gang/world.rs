@@ -1,0 +1,204 @@
+//! What a decision sees of Slurm and the site, and what it may ask for.
+
+use super::*;
+
+/// A job as the job table shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobView {
+    /// Own id.
+    pub id: u32,
+    /// `12` or `12_3`.
+    pub text: String,
+    /// Base state as Slurm numbers it (0 pending, 1 running, 2 suspended, above: over).
+    pub state: u32,
+    /// COMPLETING flag.
+    pub completing: bool,
+    /// Priority 0.
+    pub held: bool,
+    /// Held by an administrator (not releasable by the owner).
+    pub held_admin: bool,
+    /// `restart_cnt`.
+    pub restarts: u32,
+    /// Unix seconds.
+    pub submit: u64,
+    /// Earliest start, Unix seconds; 0 unknown.
+    pub eligible: u64,
+    /// Unix seconds; 0 unknown.
+    pub start: u64,
+    /// Unmet dependencies, empty for none.
+    pub dependency: String,
+    /// Partition.
+    pub partition: String,
+    /// Time limit, minutes; None: unlimited.
+    pub minutes: Option<u64>,
+    /// Allocated nodes as a hostlist.
+    pub nodes: String,
+    /// Why Slurm does not start it (`AssocGrpCpuLimit`), empty for no reason.
+    #[serde(default)]
+    pub reason: String,
+    /// Licences it needs (`matlab:2,ansys:1`).
+    #[serde(default)]
+    pub licences: String,
+}
+
+/// What is known of the job now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// No snapshot that could tell.
+    Unknown,
+    /// A complete snapshot does not have it.
+    Gone,
+    /// Its record.
+    Is(JobView),
+}
+
+/// A node as the node table shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Base state IDLE.
+    pub idle: bool,
+    /// ALLOCATED or MIXED.
+    pub allocated: bool,
+    /// DOWN.
+    pub down: bool,
+    /// DRAIN or FAIL.
+    pub drain: bool,
+    /// NO_RESPOND.
+    pub no_respond: bool,
+    /// POWERED_DOWN.
+    pub powered_down: bool,
+    /// POWERING_UP.
+    pub powering_up: bool,
+    /// POWER_UP asked, power thread not there yet.
+    pub power_up_asked: bool,
+    /// POWERING_DOWN.
+    pub powering_down: bool,
+    /// POWER_DOWN asked.
+    pub power_down_asked: bool,
+    /// COMPLETING.
+    pub completing: bool,
+}
+
+impl NodeView {
+    /// Registered, healthy, free.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.idle
+            && !(self.down || self.drain || self.no_respond || self.powered_down || self.powering_up)
+            && !(self.power_up_asked || self.powering_down || self.power_down_asked || self.completing)
+    }
+    /// Down for good: the name can be given to another gang.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.idle
+            && self.powered_down
+            && !(self.down || self.drain || self.powering_up || self.power_up_asked || self.powering_down)
+            && !(self.power_down_asked || self.completing)
+    }
+}
+
+/// The world as one gang sees it.
+pub trait House {
+    /// The job.
+    fn job(&self, gang: &Gang) -> Seen;
+    /// A node of the cluster; None while it is unknown (no snapshot younger than the gang's last effect). A name that
+    /// the cluster no longer has is answered as powered down.
+    fn node(&self, name: &str) -> Option<NodeView>;
+    /// The gang's pool; None when the configuration no longer has it.
+    fn pool(&self, name: &str) -> Option<&Pool>;
+    /// Decides anew with today's configuration, prices and types.
+    fn admit(&self, gang: &Gang) -> Verdict;
+    /// Free names of a block, or None where there are too few.
+    fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>>;
+    /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
+    fn dry_until(&self, rung: &Rung) -> Option<u64>;
+    /// What Slurm lacks to start the job at all (licences), in words.
+    fn shortage(&self, job: &JobView) -> Option<String>;
+    /// Measured provisioning time of the pool, seconds.
+    fn lead_s(&self, pool: &str) -> u64;
+    /// A number in 0..1000 for jitter, from the caller's generator.
+    fn jitter(&self) -> u64;
+}
+
+/// Something the engine is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Priority 0 as SlurmUser, with the comment.
+    Hold {
+        /// admin_comment.
+        comment: String,
+    },
+    /// Only the comment.
+    Comment {
+        /// admin_comment.
+        comment: String,
+    },
+    /// One CreateFleet by the journalled intent.
+    Launch {
+        /// The rung.
+        rung: Rung,
+        /// admin_comment to be written meanwhile, where it has changed.
+        comment: Option<String>,
+    },
+    /// TerminateInstances and POWER_DOWN_FORCE of what was replaced.
+    Retire,
+    /// DescribeInstances of the members.
+    Addresses,
+    /// slurm_update_node POWER_UP with addresses, all names that are not up yet in one call.
+    PowerUp,
+    /// req_nodes, node count, release; then top priority.
+    Release {
+        /// admin_comment.
+        comment: String,
+    },
+    /// POWER_DOWN_FORCE of the names.
+    PowerDown,
+    /// TerminateInstances of the members, and of whatever carries the gang's tag when `sweep`.
+    Terminate {
+        /// Look the tag up too.
+        sweep: bool,
+    },
+    /// scancel with a reason in the comment.
+    Cancel {
+        /// admin_comment.
+        comment: String,
+    },
+    /// Move to the local partition and release.
+    MoveLocal {
+        /// Partition.
+        partition: String,
+        /// admin_comment.
+        comment: String,
+    },
+}
+
+/// Error with its meaning, as [`done`] takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Code.
+    pub code: String,
+    /// Text.
+    pub message: String,
+    /// Meaning.
+    pub class: Class,
+    /// AWS request id.
+    pub request_id: Option<String>,
+    /// May have taken effect.
+    pub ambiguous: bool,
+}
+
+/// What CreateFleet granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// `fleet-…`.
+    pub fleet: String,
+    /// Instance ids.
+    pub instances: Vec<String>,
+    /// (code, message, meaning) of every entry of Errors.
+    pub errors: Vec<(String, String, Class)>,
+    /// AWS request id.
+    pub request_id: Option<String>,
+}
+
+/// instance id → (address, host name).
+pub type Addresses = BTreeMap<String, (Option<IpAddr>, Option<String>)>;
