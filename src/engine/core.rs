@@ -110,6 +110,8 @@ pub struct Core {
     pub(crate) arrays: BTreeMap<String, arrays::Array>,
     pub(crate) nodes: HashMap<String, NodeView>,
     pub(crate) nodes_at_ms: u64,
+    /// Names that are POWERING_UP, and when that was first seen.
+    powering: HashMap<String, u64>,
     pub(crate) taken: HashSet<String>,
     /// Names on their way to being free, by gang.
     freeing: BTreeMap<String, BTreeSet<String>>,
@@ -156,6 +158,7 @@ impl Core {
             arrays: BTreeMap::new(),
             nodes: HashMap::new(),
             nodes_at_ms: 0,
+            powering: HashMap::new(),
             taken: HashSet::new(),
             freeing: BTreeMap::new(),
             dry: HashMap::new(),

@@ -151,7 +151,9 @@ fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
         Err(why) => return end(&settings, &why),
     };
     say(&format!("this is node {}", named.node));
-    std::thread::sleep(watch::before_slurmd());
+    if !named.settled {
+        std::thread::sleep(watch::before_slurmd());
+    }
     let mut daemon = match slurmd::Slurmd::start(&settings, &named.node, &named.slurmd_args) {
         Ok(d) => d,
         Err(e) => {

@@ -26,7 +26,8 @@ pub fn unix_now() -> u64 {
 /// and waits for ever on one before the second of POWER_UP (slurm-22.05 src/slurmctld/job_mgr.c
 /// `validate_jobs_on_node`, node_mgr.c `waiting_for_node_boot`). `-b` counts from its start by ticks of the uptime's
 /// seconds (src/slurmd/slurmd/get_mach_stat.c): where such a tick comes before the wall clock's next, one that registers
-/// between the two looks a second too old. So it starts after that tick, or at once where the wall clock's comes first.
+/// between the two looks a second too old. So it starts after that tick, or at once where the wall clock's comes first,
+/// or where POWER_UP was handled in an earlier second (the controller's `settled`).
 /// Both arguments are the part of a second that has passed, in ms.
 fn to_safe_start(wall_ms: u64, uptime_ms: u64) -> Duration {
     /// /proc/uptime is written in hundredths.
@@ -84,6 +85,19 @@ mod tests {
             }
         }
         assert!(at_once > 9_000, "{at_once} of 20,449 start at once");
+    }
+
+    /// A start in a later second than the request's needs no wait.
+    #[test]
+    fn a_later_second_is_safe_at_once() {
+        for (wall, uptime) in
+            (1_000..2_000).step_by(7).flat_map(|w| (0..1_000).step_by(7).map(move |u| (w, u)))
+        {
+            for later in (0..4_000).step_by(13) {
+                let ticks = (uptime + later) / 1_000 - uptime / 1_000;
+                assert!((wall + later) / 1_000 >= ticks, "wall {wall}, uptime {uptime}, after {later}");
+            }
+        }
     }
 
     #[test]

@@ -87,6 +87,10 @@ fn error(status: u16, code: &str, text: impl Into<String>) -> Answer {
     Answer::Json(status, json!({"error": text.into(), "code": code}))
 }
 
+/// A name that has been POWERING_UP so long was asked for in an earlier second, whatever a clock was corrected by: slurmd
+/// need not wait (burst-node's `before_slurmd`).
+const SETTLED_MS: u64 = 2_000;
+
 impl Core {
     pub(super) fn answer(&mut self, question: Question) -> Answer {
         if !self.hands.controller.active() && !matches!(question, Question::Living | Question::Metrics) {
@@ -174,13 +178,15 @@ impl Core {
         if !(fresh && up && (past || member.up)) {
             return Answer::Json(200, json!({"node": member.node, "start": false, "retry_ms": 50}));
         }
+        let settled =
+            self.powering.get(&member.node).is_some_and(|at| self.now().saturating_sub(*at) >= SETTLED_MS);
         let pool = self.hands.shared.snapshot.load();
         let pool = pool.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
         let orphan = pool.map_or(900, |p| p.orphan_limit.0);
         Answer::Json(
             200,
             json!({
-                "node": member.node, "start": true, "slurmd_args": ["-b"], "orphan_limit_s": orphan,
+                "node": member.node, "start": true, "slurmd_args": ["-b"], "settled": settled, "orphan_limit_s": orphan,
                 "report_s": (orphan / 10).clamp(1, 30), "deadline_unix": self.deadline(slot),
             }),
         )

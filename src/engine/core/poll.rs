@@ -366,6 +366,10 @@ impl Core {
                 self.polls.nodes_took = now.saturating_sub(at_ms);
                 self.nodes_at_ms = at_ms;
                 let nodes: HashMap<_, _> = records.into_iter().map(|n| (n.name, n.view)).collect();
+                let old = std::mem::take(&mut self.powering);
+                let up = nodes.iter().filter(|(_, view)| view.powering_up).map(|(name, _)| name.clone());
+                self.powering =
+                    up.map(|n| (old.get(&n).copied().unwrap_or(now), n)).map(|(at, n)| (n, at)).collect();
                 changed = nodes != self.nodes;
                 self.nodes = nodes;
             }
