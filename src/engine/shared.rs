@@ -1,6 +1,6 @@
 //! What the plugin's entries and the engine share: a bounded queue one way, published snapshots the other.
 //!
-//! job_submit and job_modify only ever read what is published here and try to push: no lock is held, nothing waits.
+//! job_submit and job_modify only ever read what is published here and try to put a message into the letter box: nothing waits.
 
 use crate::timings::Timings;
 use arc_swap::{ArcSwap, Guard};
@@ -148,7 +148,7 @@ impl Board {
     }
 }
 
-/// Shared state. Reads are lock-free.
+/// Shared state. Reads never wait.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// What job_submit decides with.
@@ -201,7 +201,7 @@ pub enum Msg {
 #[error("the engine's queue is full")]
 pub struct Full;
 
-/// The queue's end that the plugin keeps.
+/// The engine's queue, and what is published.
 #[derive(Debug, Clone)]
 pub struct Handle {
     sender: mpsc::Sender<Msg>,
@@ -217,17 +217,6 @@ impl Handle {
         (Self { sender, shared }, receiver)
     }
 
-    /// Pushes without waiting.
-    ///
-    /// # Errors
-    /// The queue is full (or the engine gone): the job must be refused.
-    pub fn push(&self, msg: Msg) -> Result<(), Full> {
-        self.sender.try_send(msg).map_err(|_| {
-            self.shared.queue_full.fetch_add(1, Ordering::Relaxed);
-            Full
-        })
-    }
-
     /// The sender, for the engine's own tasks.
     #[must_use]
     pub fn sender(&self) -> mpsc::Sender<Msg> {
@@ -241,7 +230,7 @@ impl Handle {
 /// processor from slurmctld, which holds its locks. The engine comes to look.
 #[derive(Debug, Clone)]
 pub struct Slot {
-    box_: std_mpsc::SyncSender<Msg>,
+    letters: std_mpsc::SyncSender<Msg>,
     /// The engine's queue and published state.
     pub handle: Handle,
 }
@@ -254,8 +243,8 @@ impl Slot {
     /// A box of at most `size` messages in front of the engine's queue.
     #[must_use]
     pub fn new(size: usize, handle: Handle) -> (Self, LetterBox) {
-        let (box_, receiver) = std_mpsc::sync_channel(size.max(1));
-        (Self { box_, handle }, LetterBox(receiver))
+        let (letters, receiver) = std_mpsc::sync_channel(size.max(1));
+        (Self { letters, handle }, LetterBox(receiver))
     }
 
     /// Puts a message in, without waiting.
@@ -263,7 +252,7 @@ impl Slot {
     /// # Errors
     /// The box is full (or the engine gone): the job must be refused.
     pub fn push(&self, msg: Msg) -> Result<(), Full> {
-        self.box_.try_send(msg).map_err(|_| {
+        self.letters.try_send(msg).map_err(|_| {
             self.handle.shared.queue_full.fetch_add(1, Ordering::Relaxed);
             Full
         })

@@ -47,7 +47,7 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
     };
     let comment = says::comment(&g);
     g.commented.clone_from(&comment);
-    if handle.push(Msg::Intake(Box::new(Intake { gang: g, array: tasks.is_some() }))).is_err() {
+    if handle.sender().try_send(Msg::Intake(Box::new(Intake { gang: g, array: tasks.is_some() }))).is_err() {
         return;
     }
     let id = out.slurm.submit(Job {
@@ -93,7 +93,7 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
             if let Some(h) = now.life() {
                 let hold = Msg::UserHold { jobs: vec![id], tasks: Vec::new(), hold };
                 // A full queue tells the owner to try again; this one does not.
-                let _ = h.push(hold);
+                let _ = h.sender().try_send(hold);
             }
         };
         push(true);
