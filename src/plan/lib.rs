@@ -13,6 +13,7 @@ pub mod jobid;
 pub mod money;
 pub mod options;
 pub mod plan;
+pub mod report;
 pub mod request;
 
 pub use annotations::Annotations;
