@@ -266,10 +266,8 @@ int burst_load_conf(burst_conf_fn fn, void *ctx)
 	r.suspend_program = str(c->suspend_program);
 	r.auth_info = str(c->authinfo);
 	r.version = str(c->version);
-	r.resume_timeout = c->resume_timeout;
 	r.suspend_timeout = c->suspend_timeout;
 	r.suspend_time = c->suspend_time;
-	r.resume_rate = c->resume_rate;
 	r.suspend_rate = c->suspend_rate;
 	r.return_to_service = c->ret2service;
 	r.kill_wait = c->kill_wait;
@@ -323,9 +321,7 @@ int burst_update_node(const burst_node_update_t *u)
 	m.node_names = (char *)u->names;
 	m.node_addr = (char *)u->addresses;
 	m.node_hostname = (char *)u->hostnames;
-	if (u->power_up)
-		m.node_state = NODE_STATE_POWER_UP;
-	else if (u->power_down_force) /* source: slurm-22.05 src/scontrol/update_node.c, POWER_DOWN_FORCE */
+	if (u->power_down_force) /* source: slurm-22.05 src/scontrol/update_node.c, POWER_DOWN_FORCE */
 		m.node_state = NODE_STATE_POWER_DOWN | NODE_STATE_POWERED_DOWN;
 	errno = 0;
 	return failed(slurm_update_node(&m));

@@ -37,13 +37,78 @@ uint32_t burst_record_job_id(const void *job_desc)
 #endif
 }
 
-void burst_glance(const void *job_desc, burst_glance_t *out)
+static int begins(const char *text, const char *prefix)
+{
+	while (*prefix)
+		if (*text++ != *prefix++)
+			return 0;
+	return 1;
+}
+
+/* Whether the first name of a list is among the names. */
+static int among(const char *list, const char *names, size_t len)
+{
+	size_t i = 0, at = 0;
+
+	while (i < len) {
+		if (names[i] == '\n') {
+			if (at && (!list[at] || list[at] == ','))
+				return 1;
+			at = 0;
+			i++;
+		} else if (names[i] == list[at]) {
+			at++;
+			i++;
+		} else {
+			while (i < len && names[i] != '\n')
+				i++;
+			i++;
+			at = 0;
+		}
+	}
+	return at && (!list[at] || list[at] == ',');
+}
+
+int burst_is_ours(const void *job_desc, const char *names, size_t len, int default_is_ours)
 {
 	const job_desc_msg_t *d = job_desc;
+	const char *p = d->partition;
 
-	out->partition = str(d->partition);
-	out->spank_env = d->spank_job_env;
-	out->spank_env_size = d->spank_job_env ? d->spank_job_env_size : 0;
+	if (!p || !*p) {
+		if (default_is_ours)
+			return 1;
+	} else {
+		for (;;) {
+			if (among(p, names, len))
+				return 1;
+			while (*p && *p != ',')
+				p++;
+			if (!*p++)
+				break;
+		}
+	}
+	for (uint32_t i = 0; d->spank_job_env && i < d->spank_job_env_size; i++) {
+		const char *e = d->spank_job_env[i];
+
+		if (e && (begins(e, "BURST_") || begins(e, "_SLURM_SPANK_OPTION_burst_")))
+			return 1;
+	}
+	return 0;
+}
+
+const char *burst_env_next(char *const *env, uint32_t size, uint32_t *at, const char *prefix, size_t len)
+{
+	for (uint32_t i = *at; i < size; i++) {
+		/* a hundred strings, each a cache miss: several are waited for at once */
+		if (size - i > 8 && env[i + 8])
+			__builtin_prefetch(env[i + 8]);
+		if (env[i] && !strncmp(env[i], prefix, len)) {
+			*at = i + 1;
+			return env[i];
+		}
+	}
+	*at = size;
+	return NULL;
 }
 
 void burst_view(const void *job_desc, burst_job_view_t *out)

@@ -71,7 +71,7 @@ typedef struct burst_partition_record {
 
 typedef struct burst_conf_record {
 	burst_str_t cluster, state_save, resume_program, suspend_program, auth_info, version, controller;
-	uint32_t resume_timeout, suspend_timeout, suspend_time, resume_rate, suspend_rate, return_to_service;
+	uint32_t suspend_timeout, suspend_time, suspend_rate, return_to_service;
 	uint32_t kill_wait, over_time_limit, slurm_uid, min_job_age, node_prefix_ok;
 	uint8_t this_host_is_primary;
 } burst_conf_record_t;
@@ -100,18 +100,15 @@ typedef struct burst_node_update {
 	const char *names;
 	const char *addresses;
 	const char *hostnames;
-	uint8_t power_up, power_down_force;
+	uint8_t power_down_force;
 } burst_node_update_t;
 
-/* The little of a job's view that tells whether it is ours. */
-typedef struct {
-	burst_str_t partition;
-	char *const *spank_env;
-	uint32_t spank_env_size;
-} burst_glance_t;
-
 /* In job_submit/job_modify only. No RPC, no I/O. */
-void burst_glance(const void *job_desc, burst_glance_t *out);
+/* Whether one of its partitions is among the names (a line each), or a burst option came with it. No libc: every
+ * submission of the cluster passes here, with cold caches. */
+int burst_is_ours(const void *job_desc, const char *names, size_t len, int default_is_ours);
+/* The next entry of an environment from *at on that begins so, or NULL. */
+const char *burst_env_next(char *const *env, uint32_t size, uint32_t *at, const char *prefix, size_t len);
 void burst_view(const void *job_desc, burst_job_view_t *out);
 void burst_hold(void *job_desc, const char *admin_comment);
 void burst_set_partition(void *job_desc, const char *partition);

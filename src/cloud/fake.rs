@@ -149,6 +149,11 @@ impl FakeCloud {
     pub fn lives(&self, id: &str) -> bool {
         self.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
     }
+    /// The private address an instance has from its birth, whenever it is shown.
+    #[must_use]
+    pub fn address(&self, id: &str) -> Option<IpAddr> {
+        self.state().machines.get(id).and_then(|m| m.instance.ip)
+    }
     /// Instances that cost money now, with the value of one tag each.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> BTreeMap<String, String> {

@@ -81,12 +81,8 @@ pub struct SlurmConf {
     pub auth_info: String,
     /// Version of slurmctld.
     pub version: String,
-    /// ResumeTimeout.
-    pub resume_timeout: Option<u64>,
     /// SuspendTimeout.
     pub suspend_timeout: Option<u64>,
-    /// ResumeRate, nodes a minute; 0: all at once.
-    pub resume_rate: u32,
     /// SuspendRate, nodes a minute; 0: all at once.
     pub suspend_rate: u32,
     /// SuspendTime.
@@ -157,8 +153,8 @@ pub trait Controller: Send + Sync + 'static {
     fn conf(&self) -> Result<SlurmConf, SlurmError>;
     /// Updates a job (`12`, `12_3`).
     fn update_job(&self, job: &str, update: &JobUpdate) -> Result<(), SlurmError>;
-    /// POWER_UP of all names at once, with addresses and host names in the same order.
-    fn power_up(&self, names: &str, addresses: Option<&str>, hosts: Option<&str>) -> Result<(), SlurmError>;
+    /// Addresses and host names of all names at once, in the same order.
+    fn set_addresses(&self, names: &str, addresses: &str, hosts: &str) -> Result<(), SlurmError>;
     /// POWER_DOWN_FORCE.
     fn power_down(&self, names: &str) -> Result<(), SlurmError>;
     /// scancel.

@@ -110,8 +110,6 @@ pub struct Core {
     pub(crate) arrays: BTreeMap<String, arrays::Array>,
     pub(crate) nodes: HashMap<String, NodeView>,
     pub(crate) nodes_at_ms: u64,
-    /// Names that are POWERING_UP, and when that was first seen.
-    powering: HashMap<String, u64>,
     pub(crate) taken: HashSet<String>,
     /// Names on their way to being free, by gang.
     freeing: BTreeMap<String, BTreeSet<String>>,
@@ -158,7 +156,6 @@ impl Core {
             arrays: BTreeMap::new(),
             nodes: HashMap::new(),
             nodes_at_ms: 0,
-            powering: HashMap::new(),
             taken: HashSet::new(),
             freeing: BTreeMap::new(),
             dry: HashMap::new(),
@@ -204,6 +201,13 @@ impl Core {
                 self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
             }
             return;
+        }
+        if let Phase::Booting { .. } = gang.phase {
+            // slurmctld may have been killed before it saved the addresses.
+            gang.phase = Phase::Granted { look_ms: 0 };
+            for m in &mut gang.members {
+                m.up = false;
+            }
         }
         // On disk as Launching: its intent is there, too, and may have been sent.
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });
@@ -277,7 +281,8 @@ impl Core {
     }
 
     fn intake(&mut self, intake: Intake) {
-        let Intake { mut gang, array } = intake;
+        let mut gang = intake.gang();
+        let array = gang.geometry.array.is_some();
         gang.user = gang.uid.to_string();
         // On disk at once: slurmctld saves the job itself only seconds later.
         effects::save_behind(&self.hands, &gang);
@@ -393,6 +398,10 @@ impl Core {
             let least = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
             let ttl = least.map_or(15_000, |p| p.retry_min.0 * 500);
             self.dry.insert(place(&rung), now + ttl);
+        }
+        if *effect == Effect::TellAddresses && ok {
+            // Instances that wait for their names.
+            self.nodes_changed.send_modify(|n| *n += 1);
         }
         self.give_names_back(&slot.gang, held);
         if matches!(effect, Effect::Launch { .. })

@@ -171,17 +171,13 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
         Effect::Comment { comment } => {
             slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() })
         }
-        Effect::PowerUp => {
-            let down = || gang.members.iter().filter(|m| !m.up);
-            let list = |f: fn(&Member) -> String| down().map(f).collect::<Vec<_>>().join(",");
-            let names = list(|m| m.node.clone());
-            if pinned {
-                slurm.power_up(&names, None, None)
-            } else {
-                let addresses = list(address);
-                let hosts = list(|m| m.host.clone().unwrap_or_else(|| address(m)));
-                slurm.power_up(&names, Some(&addresses), Some(&hosts))
-            }
+        // slurm.conf has their addresses.
+        Effect::TellAddresses if pinned => Ok(()),
+        Effect::TellAddresses => {
+            let new = || gang.members.iter().filter(|m| !m.up);
+            let list = |f: fn(&Member) -> String| new().map(f).collect::<Vec<_>>().join(",");
+            let hosts = list(|m| m.host.clone().unwrap_or_else(|| address(m)));
+            slurm.set_addresses(&list(|m| m.node.clone()), &list(address), &hosts)
         }
         Effect::Retire => {
             slurm.power_down(&gang.retired.iter().map(|r| r.node.clone()).collect::<Vec<_>>().join(","))

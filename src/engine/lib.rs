@@ -11,6 +11,7 @@ pub mod effects;
 pub mod host;
 pub mod http;
 pub mod journal;
+pub mod memo;
 pub mod prepare;
 pub mod shared;
 pub mod start;
@@ -20,4 +21,4 @@ mod world;
 
 pub use controller::Controller;
 pub use host::Host;
-pub use shared::{Handle, Intake, LetterBox, Msg, Shared, Slot};
+pub use shared::{Draft, Handle, Intake, LetterBox, Msg, Shared, Slot};

@@ -107,6 +107,7 @@ impl Prepare {
         if let Some(known) = lock(&self.templates).get(&key) {
             return Ok(known.clone());
         }
+        may_act(hands)?;
         let made = match &pool.launch_template {
             Some(site) => hands.cloud.site_template(site, rung.efa > 0).await?,
             None => {
@@ -146,9 +147,16 @@ impl Prepare {
                 }
             }
         };
-        if make && let Err(e) = hands.cloud.create_group(&hands.cluster, &name).await {
-            lock(&self.groups).used.remove(&name);
-            return Err(e);
+        if make {
+            // The template before it may have taken long.
+            let made = match may_act(hands) {
+                Ok(()) => hands.cloud.create_group(&hands.cluster, &name).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = made {
+                lock(&self.groups).used.remove(&name);
+                return Err(e);
+            }
         }
         Ok(name)
     }
@@ -222,7 +230,6 @@ impl Prepare {
         }
         for pool in config.pools.values() {
             for rung in layouts(pool) {
-                may_act(hands)?;
                 self.template(hands, config, pool, &rung).await?;
             }
         }

@@ -4,12 +4,16 @@
 
 use crate::timings::Timings;
 use arc_swap::{ArcSwap, Guard};
-use burst_plan::Seconds;
-use burst_policy::{Config, Offers, TypeBook, gang::Gang, prices::Prices};
+use burst_plan::{Geometry, MicroUsd, Request, Seconds};
+use burst_policy::{
+    Config, Offers, TypeBook,
+    gang::{Gang, says},
+    prices::Prices,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc as std_mpsc,
     },
@@ -102,10 +106,32 @@ pub struct Managed {
 /// [`Board::with`] is for job_submit: slurmctld calls it on a thread that is new each time, where `ArcSwap`'s thread-local
 /// state has to be made first, which takes longer than to see that a job is not ours.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Board {
-    swap: ArcSwap<Snapshot>,
+    names: Mutex<Names>,
     version: AtomicU64,
     seen: Mutex<(u64, Arc<Snapshot>)>,
+    swap: ArcSwap<Snapshot>,
+}
+
+/// Bytes of partition names that are kept in one place.
+const NAMES: usize = 232;
+
+/// The partitions that are ours, without a pointer to follow: every submission of the cluster looks here, and each
+/// pointer is a cache miss.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Names {
+    /// More than [`NAMES`] for those that do not fit.
+    len: usize,
+    default_is_ours: bool,
+    text: [u8; NAMES],
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { len: 0, default_is_ours: false, text: [0; NAMES] }
+    }
 }
 
 impl Board {
@@ -131,27 +157,48 @@ impl Board {
             new.settle();
             new
         });
+        let new = self.swap.load();
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.len = new.ours.len();
+        names.default_is_ours = new.is_ours(b"");
+        names.text = [0; NAMES];
+        if let Some(text) = names.text.get_mut(..new.ours.len()) {
+            text.copy_from_slice(new.ours.as_bytes());
+        }
+        drop(names);
         // After the swap: who sees the number finds at least that snapshot.
         self.version.fetch_add(1, Ordering::Release);
     }
-    /// Reads what hangs there, without waiting: while another call has the copy, the board itself is read.
+    /// Reads what hangs there, and its number, without waiting: while another call has the copy, the board itself is read,
+    /// and its number is not known.
     #[inline]
-    pub fn with<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+    pub fn with<T>(&self, read: impl FnOnce(Option<u64>, &Snapshot) -> T) -> T {
         let version = self.version.load(Ordering::Acquire);
         let Ok(mut seen) = self.seen.try_lock() else {
-            return read(&self.swap.load());
+            return read(None, &self.swap.load());
         };
         if seen.0 != version {
             *seen = (version, self.swap.load_full());
         }
-        read(&seen.1)
+        read(Some(version), &seen.1)
+    }
+    /// Partitions that are ours, a line each, and whether the default one is, without waiting.
+    #[inline]
+    pub fn names<T>(&self, read: impl FnOnce(&[u8], bool) -> T) -> T {
+        if let Ok(names) = self.names.try_lock()
+            && let Some(text) = names.text.get(..names.len)
+        {
+            return read(text, names.default_is_ours);
+        }
+        self.with(|_, s| read(s.ours.as_bytes(), s.is_ours(b"")))
     }
 }
 
 /// Shared state. Reads never wait.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Shared {
-    /// What job_submit decides with.
+    /// What job_submit decides with; first, because every job_submit looks there.
     pub snapshot: Board,
     /// Managed jobs by id: own ids and array ids.
     pub managed: ArcSwap<HashMap<u32, Managed>>,
@@ -167,13 +214,49 @@ pub struct Shared {
     pub timings: Timings,
 }
 
-/// A job job_submit has held.
+/// What jobs of one shape have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// Pool.
+    pub pool: String,
+    /// What the user wants.
+    pub request: Request,
+    /// The job, but for owner and name.
+    pub geometry: Geometry,
+    /// The most it can cost.
+    pub worst: Option<MicroUsd>,
+}
+
+/// A job job_submit has held; for an array the pattern of its tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intake {
-    /// The gang's document; for an array the pattern of its tasks' gangs.
-    pub gang: Gang,
-    /// It is an array.
-    pub array: bool,
+    /// Its gang's id: 16 hex digits.
+    pub id: String,
+    /// Owner.
+    pub uid: u32,
+    /// Job name.
+    pub name: String,
+    /// When, Unix ms.
+    pub at_ms: u64,
+    /// Its owner submitted it held.
+    pub user_hold: bool,
+    /// The rest.
+    pub draft: Arc<Draft>,
+}
+
+impl Intake {
+    /// The gang's document.
+    #[must_use]
+    pub fn gang(self) -> Gang {
+        let d = &self.draft;
+        let geometry = Geometry { uid: self.uid, name: self.name, ..d.geometry.clone() };
+        let mut gang = Gang::new(self.id, self.uid, d.pool.clone(), d.request.clone(), geometry, self.at_ms);
+        gang.user_hold = self.user_hold;
+        gang.worst = d.worst;
+        // What job_submit has written.
+        gang.commented = says::comment(&gang);
+        gang
+    }
 }
 
 /// Messages to the core.
@@ -309,18 +392,40 @@ mod tests {
     fn what_is_read_is_what_hangs_there() {
         let board = Board::default();
         let broken = |s: &Snapshot| s.broken_partitions.clone();
-        assert!(board.with(broken).is_empty());
+        assert!(board.with(|_, s| broken(s)).is_empty());
         for name in ["a", "b"] {
             board.publish(Snapshot { broken_partitions: vec![name.into()], ..Snapshot::default() });
             // A call within a call finds the copy taken, and reads the board.
-            let both = board.with(|outer| (broken(outer), board.with(broken)));
+            let both = board.with(|_, outer| (broken(outer), board.with(|_, s| broken(s))));
             assert_eq!(both, (vec![name.to_owned()], vec![name.to_owned()]));
         }
         board.change(|s| s.default_partition = Some("b".into()));
-        board.with(|s| {
+        board.with(|_, s| {
             let ours = ["b", "", "x,b", "bb", "x", ","].map(|p| s.is_ours(p.as_bytes()));
             assert_eq!(ours, [true, true, true, false, false, false]);
         });
         assert!(!Snapshot::default().is_ours(b""));
+    }
+
+    #[test]
+    fn names_are_the_board_s_however_many_they_are() {
+        let board = Board::default();
+        let read =
+            |board: &Board| board.names(|n, default| (String::from_utf8_lossy(n).into_owned(), default));
+        assert_eq!(read(&board), (String::new(), false));
+        for many in [1, 10, 100] {
+            let all: Vec<String> = (0..many).map(|n| format!("partition-{n}")).collect();
+            let snapshot = Snapshot {
+                broken_partitions: all.clone(),
+                default_partition: Some("partition-0".into()),
+                ..Snapshot::default()
+            };
+            board.publish(snapshot);
+            assert_eq!(read(&board), (all.join("\n"), true));
+            // While another call has them.
+            assert_eq!(board.names(|_, _| read(&board)), (all.join("\n"), true));
+        }
+        board.publish(Snapshot::default());
+        assert_eq!(read(&board), (String::new(), false));
     }
 }

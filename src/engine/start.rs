@@ -162,7 +162,7 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
     let default_partition = partitions.iter().find(|p| p.is_default).map(|p| p.name.clone());
     let mut refused = BTreeMap::new();
     for pool in old.config.iter().flat_map(|c| c.pools.values()) {
-        let mut why = prerequisites(conf, pool.boot_limit);
+        let mut why = prerequisites(conf);
         match partitions.iter().find(|p| p.name == pool.partition) {
             None => why.push(format!(
                 "slurm.conf has no partition {}; `burstctl slurm-conf` writes its lines",
@@ -200,7 +200,7 @@ fn missing_names(pool: &burst_policy::config::Pool, nodes: &str) -> Option<Strin
 
 /// What slurm.conf must say for a gang to work, each with the line to write.
 #[must_use]
-pub fn prerequisites(conf: &SlurmConf, boot_limit: Seconds) -> Vec<String> {
+pub fn prerequisites(conf: &SlurmConf) -> Vec<String> {
     let mut why = Vec::new();
     let absolute = |p: &str| p.starts_with('/');
     if !absolute(&conf.resume_program) {
@@ -211,26 +211,21 @@ pub fn prerequisites(conf: &SlurmConf, boot_limit: Seconds) -> Vec<String> {
     }
     if conf.suspend_time.is_none() {
         why.push(
-            "SuspendTime must be finite or Slurm refuses POWER_UP (write SuspendTime=31536000)".to_owned(),
+            "SuspendTime must be finite or Slurm refuses POWER_DOWN (write SuspendTime=31536000)".to_owned(),
         );
     }
-    // Slurm would power a gang up bit by bit.
-    for (what, rate) in [("ResumeRate", conf.resume_rate), ("SuspendRate", conf.suspend_rate)] {
-        if rate != 0 {
-            why.push(format!("{what}={rate} splits gangs (write {what}=0)"));
-        }
+    // Names of a large gang would come back only after minutes.
+    if conf.suspend_rate != 0 {
+        let rate = conf.suspend_rate;
+        why.push(format!("SuspendRate={rate} powers gangs down bit by bit (write SuspendRate=0)"));
     }
     if conf.suspend_timeout.is_none() {
         why.push(
             "SuspendTimeout must be finite: names come back after it (write SuspendTimeout=30)".to_owned(),
         );
     }
-    if conf.resume_timeout.is_some_and(|t| t < boot_limit.0) {
-        let least = boot_limit.0 + 60;
-        why.push(format!("ResumeTimeout is shorter than the pool's boot_limit: nodes would go DOWN (write ResumeTimeout={least})"));
-    }
     if conf.return_to_service != 2 {
-        why.push("a node that comes back must be used again (write ReturnToService=2)".to_owned());
+        why.push("a node comes up by registering (write ReturnToService=2)".to_owned());
     }
     if conf.over_minutes.is_none() {
         why.push("OverTimeLimit=UNLIMITED leaves the cost without bound (write OverTimeLimit=0)".to_owned());

@@ -32,8 +32,6 @@ pub struct Named {
     pub node: String,
     /// Arguments of slurmd's first start.
     pub slurmd_args: Vec<String>,
-    /// The name was asked for seconds ago: slurmd may start at once.
-    pub settled: bool,
     /// Overrides the settings'.
     pub orphan_limit_s: Option<f64>,
     /// Pause between reports.
@@ -281,7 +279,6 @@ fn named(body: &Value) -> Option<Named> {
         node: node.to_owned(),
         // Nothing but the fresh-boot flag is taken from the network.
         slurmd_args: args.filter_map(Value::as_str).filter(|a| *a == "-b").map(str::to_owned).collect(),
-        settled: body.get("settled").and_then(Value::as_bool) == Some(true),
         orphan_limit_s: body.get("orphan_limit_s").and_then(Value::as_f64).filter(|n| *n > 0.0),
         report_s: body.get("report_s").and_then(Value::as_f64).filter(|n| *n > 0.0),
         deadline_unix: body.get("deadline_unix").and_then(Value::as_u64),
@@ -297,7 +294,6 @@ mod tests {
         assert!(named(&json!({"node":"e-1","start":false})).is_none());
         assert!(named(&json!({"node":"-c;rm","start":true})).is_none());
         let n = named(&json!({"node":"e-1","start":true,"slurmd_args":["-b","-f","/tmp/x"]})).expect("named");
-        assert_eq!((n.node.as_str(), n.slurmd_args, n.settled), ("e-1", vec!["-b".to_owned()], false));
-        assert!(named(&json!({"node":"e-1","start":true,"settled":true})).expect("named").settled);
+        assert_eq!((n.node.as_str(), n.slurmd_args), ("e-1", vec!["-b".to_owned()]));
     }
 }

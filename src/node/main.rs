@@ -1,7 +1,7 @@
 //! `burst-node`: on the instance, from boot to power-off.
 //!
 //! It asks the controller who it is, checks that the EFA devices it was promised are there, starts slurmd under its name
-//! once that name is POWERING_UP, reports, and is the dead-man switch: an instance that nobody answers for powers off.
+//! once slurmctld knows its address, reports, and is the dead-man switch: an instance that nobody answers for powers off.
 //!
 //! # What an image must bring
 //! Slurm of the controller's version, munge with the cluster's key, `burst-node.service` enabled and `slurmd.service` not
@@ -151,9 +151,6 @@ fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
         Err(why) => return end(&settings, &why),
     };
     say(&format!("this is node {}", named.node));
-    if !named.settled {
-        std::thread::sleep(watch::before_slurmd());
-    }
     let mut daemon = match slurmd::Slurmd::start(&settings, &named.node, &named.slurmd_args) {
         Ok(d) => d,
         Err(e) => {

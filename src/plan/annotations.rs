@@ -119,6 +119,17 @@ fn read<'a>(source: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Re
 /// `#BURST key=value …` and `#ASBA key=value …` in the script's leading comment block.
 #[must_use]
 pub fn from_script(script: &[u8]) -> Read {
+    let ours: Vec<_> = own_lines(script).map(String::from_utf8_lossy).collect();
+    let pairs: Vec<(String, String)> = ours
+        .iter()
+        .flat_map(|l| l.split_whitespace().take_while(|w| !w.starts_with('#')))
+        .map(|w| w.split_once('=').map_or((w.to_owned(), String::new()), |(k, v)| (norm(k), v.to_owned())))
+        .collect();
+    read("#BURST", pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())))
+}
+
+/// What stands behind `#BURST` and `#ASBA` in the script's leading comment block: all that is read of a script.
+pub fn own_lines(script: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut head = script.get(..script.len().min(SCRIPT_BYTES)).unwrap_or(b"");
     if head.len() < script.len() {
         // Half a line could say something else than the whole.
@@ -129,17 +140,10 @@ pub fn from_script(script: &[u8]) -> Read {
         .map(<[u8]>::trim_ascii)
         .take_while(|l| matches!(l.first(), None | Some(b'#')));
     // A script can be long, and slurmctld waits: only our own lines are read as text.
-    let ours = block.filter_map(|l| {
+    block.filter_map(|l| {
         let rest = l.strip_prefix(b"#BURST").or_else(|| l.strip_prefix(b"#ASBA"))?;
-        rest.first().is_some_and(u8::is_ascii_whitespace).then(|| String::from_utf8_lossy(rest))
-    });
-    let ours: Vec<_> = ours.collect();
-    let pairs: Vec<(String, String)> = ours
-        .iter()
-        .flat_map(|l| l.split_whitespace().take_while(|w| !w.starts_with('#')))
-        .map(|w| w.split_once('=').map_or((w.to_owned(), String::new()), |(k, v)| (norm(k), v.to_owned())))
-        .collect();
-    read("#BURST", pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())))
+        rest.first().is_some_and(u8::is_ascii_whitespace).then_some(rest)
+    })
 }
 
 /// Keys may be written with dashes and in capitals.

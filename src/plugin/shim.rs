@@ -15,7 +15,7 @@ mod raw {
 }
 
 pub use raw::{
-    BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_glance_t, burst_job_record_t, burst_job_view_t,
+    BURST_INFINITE, BURST_UNSET, burst_conf_record_t, burst_job_record_t, burst_job_view_t,
     burst_licence_record_t, burst_node_record_t, burst_partition_record_t, burst_str_t,
 };
 use std::{
@@ -53,15 +53,14 @@ impl Job {
     pub fn new(job: *mut c_void) -> Self {
         Self(job)
     }
-    /// What tells whether it is ours; None for NULL.
-    pub fn glance(&self) -> Option<burst_glance_t> {
-        if self.0.is_null() {
-            return None;
-        }
-        let mut glance = burst_glance_t::default();
-        // SAFETY: as in `view`.
-        unsafe { raw::burst_glance(self.0, &raw mut glance) };
-        Some(glance)
+    /// Whether it is ours: by its partition, which is one of `names` (a line each), or by an option of ours.
+    #[inline]
+    pub fn is_ours(&self, names: &[u8], default_is_ours: bool) -> bool {
+        // SAFETY: not NULL, and as in `view`; the names are only read, within their length.
+        !self.0.is_null()
+            && unsafe {
+                raw::burst_is_ours(self.0, names.as_ptr().cast(), names.len(), default_is_ours.into())
+            } != 0
     }
     /// Its flat view; None for NULL.
     pub fn view(&self) -> Option<burst_job_view_t> {
@@ -74,17 +73,17 @@ impl Job {
         Some(view)
     }
     /// priority 0 and the admin_comment.
-    pub fn hold(&self, comment: &str) {
+    pub fn hold(&self, comment: &CStr) {
         if !self.0.is_null() {
             // SAFETY: as in `view`; the text is copied by Slurm's allocator.
-            unsafe { raw::burst_hold(self.0, c_text(comment).as_ptr()) };
+            unsafe { raw::burst_hold(self.0, comment.as_ptr()) };
         }
     }
     /// Sends the job to a partition.
-    pub fn set_partition(&self, partition: &str) {
+    pub fn set_partition(&self, partition: &CStr) {
         if !self.0.is_null() {
             // SAFETY: as in `hold`.
-            unsafe { raw::burst_set_partition(self.0, c_text(partition).as_ptr()) };
+            unsafe { raw::burst_set_partition(self.0, partition.as_ptr()) };
         }
     }
     /// Takes a change of priority out of an update.
@@ -107,9 +106,13 @@ impl Message {
     }
     /// Sets the message.
     pub fn set(&self, text: &str) {
+        self.set_c(&c_text(text));
+    }
+    /// The same, of a text that is ready.
+    pub fn set_c(&self, text: &CStr) {
         if !self.0.is_null() {
             // SAFETY: slurmctld's out-parameter holds NULL or a string of its allocator; the shim copies the text.
-            unsafe { raw::burst_set_message(self.0, c_text(text).as_ptr()) };
+            unsafe { raw::burst_set_message(self.0, text.as_ptr()) };
         }
     }
 }
@@ -137,19 +140,14 @@ pub fn entries(
     size: u32,
     prefix: &'static CStr,
 ) -> impl Iterator<Item = &'static [u8]> {
-    let len = prefix.count_bytes();
-    (0..size as usize).filter_map(move |i| {
-        if list.is_null() {
-            return None;
-        }
+    let size = if list.is_null() { 0 } else { size };
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        // SAFETY: as in `environment`; both texts are NUL-terminated, and neither is read further than its end.
+        let entry =
+            unsafe { raw::burst_env_next(list, size, &raw mut at, prefix.as_ptr(), prefix.count_bytes()) };
         // SAFETY: as in `environment`.
-        let entry = unsafe { *list.add(i) };
-        // SAFETY: both are NUL-terminated, and strncmp reads neither further than its end.
-        if entry.is_null() || unsafe { libc::strncmp(entry, prefix.as_ptr(), len) } != 0 {
-            return None;
-        }
-        // SAFETY: as in `environment`.
-        Some(unsafe { CStr::from_ptr(entry) }.to_bytes())
+        (!entry.is_null()).then(|| unsafe { CStr::from_ptr(entry) }.to_bytes())
     })
 }
 
@@ -225,17 +223,16 @@ pub fn update_job(job: &str, update: &burst_engine::controller::JobUpdate) -> c_
     unsafe { raw::burst_update_job(&raw const raw) }
 }
 
-/// slurm_update_node.
-pub fn update_node(names: &str, addresses: Option<&str>, hosts: Option<&str>, up: bool) -> c_int {
+/// slurm_update_node: addresses and host names of the names, or POWER_DOWN_FORCE.
+pub fn update_node(names: &str, addresses: Option<(&str, &str)>) -> c_int {
     let names = c_text(names);
-    let addresses = addresses.map(c_text);
-    let hosts = hosts.map(c_text);
+    let hosts = addresses.map(|(_, h)| c_text(h));
+    let addresses = addresses.map(|(a, _)| c_text(a));
     let raw = raw::burst_node_update_t {
         names: names.as_ptr(),
         addresses: pointer(addresses.as_ref()),
         hostnames: pointer(hosts.as_ref()),
-        power_up: u8::from(up),
-        power_down_force: u8::from(!up),
+        power_down_force: u8::from(addresses.is_none()),
     };
     // SAFETY: as in `update_job`.
     unsafe { raw::burst_update_node(&raw const raw) }

@@ -129,6 +129,7 @@ fn node(r: &shim::burst_node_record_t) -> NodeRecord {
             powering_down: r.powering_down != 0,
             power_down_asked: r.power_down_asked != 0,
             completing: r.completing != 0,
+            address: shim::text(&r.address).parse().ok(),
         },
         cloud: r.cloud != 0,
         cpus: r.cpus,
@@ -224,10 +225,8 @@ impl Controller for Slurm {
                 suspend_program: shim::text(&r.suspend_program),
                 auth_info: shim::text(&r.auth_info),
                 version: shim::text(&r.version),
-                resume_timeout: seconds(r.resume_timeout),
                 suspend_timeout: seconds(r.suspend_timeout),
                 suspend_time: seconds(r.suspend_time),
-                resume_rate: r.resume_rate,
                 suspend_rate: r.suspend_rate,
                 kill_wait: u64::from(r.kill_wait),
                 over_minutes: minutes(r.over_time_limit),
@@ -248,12 +247,12 @@ impl Controller for Slurm {
         patient(|| shim::update_job(job, update))
     }
 
-    fn power_up(&self, names: &str, addresses: Option<&str>, hosts: Option<&str>) -> Result<(), SlurmError> {
-        patient(|| shim::update_node(names, addresses, hosts, true))
+    fn set_addresses(&self, names: &str, addresses: &str, hosts: &str) -> Result<(), SlurmError> {
+        patient(|| shim::update_node(names, Some((addresses, hosts))))
     }
 
     fn power_down(&self, names: &str) -> Result<(), SlurmError> {
-        patient(|| shim::update_node(names, None, None, false))
+        patient(|| shim::update_node(names, None))
     }
 
     fn cancel(&self, job: &str) -> Result<(), SlurmError> {

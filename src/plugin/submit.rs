@@ -7,18 +7,22 @@ use crate::{
     shim::{self, Job, Message},
     startup, view,
 };
-use burst_engine::{Intake, Msg, Slot, shared::Snapshot};
-use burst_plan::{Geometry, Options, Plan, Request, plan, request};
+use burst_engine::{
+    Draft, Intake, Msg, Slot,
+    memo::{Key, Memo},
+    shared::Snapshot,
+};
+use burst_plan::{Geometry, Options, Request, plan, request};
 use burst_policy::{
     admit::{Site, Verdict, admit, pool_for},
     config::Pool,
-    gang::{Gang, says},
+    gang::says,
 };
 use std::{
-    ffi::c_int,
+    ffi::{CString, c_int},
     hash::{BuildHasher, RandomState},
     sync::{
-        LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -46,28 +50,31 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
     REFUSE
 }
 
-/// The entry, timed.
+/// The entry, timed. Most submissions are not for us, and every one is delayed by this: only what tells whose it is gets
+/// looked at.
 pub fn submit(job: Job, uid: u32, message: Message) -> c_int {
     let began = Instant::now();
     let Some(slot) = startup::slot() else { return PASS };
     let shared = &slot.handle.shared;
     shared.called.store(true, Ordering::Relaxed);
-    let answer =
-        shared.snapshot.with(|s| if is_ours(job, s) { answer(job, uid, message, slot, s) } else { None });
+    if !shared.snapshot.names(|names, default| job.is_ours(names, default)) {
+        shared.timings.note(false, began.elapsed());
+        return PASS;
+    }
+    let answer = shared.snapshot.with(|version, s| answer(job, uid, message, slot, version, s));
     shared.timings.note(answer.is_some(), began.elapsed());
     answer.unwrap_or(PASS)
 }
 
-/// Most submissions are not for us, and every one is delayed by this: only what tells whose it is gets looked at.
-#[inline]
-fn is_ours(job: Job, snapshot: &Snapshot) -> bool {
-    let Some(glance) = job.glance() else { return false };
-    let said = |prefix| shim::entries(glance.spank_env, glance.spank_env_size, prefix).next().is_some();
-    snapshot.is_ours(shim::bytes(&glance.partition)) || said(c"BURST_") || said(c"_SLURM_SPANK_OPTION_burst_")
-}
-
 /// None: the job is not ours.
-fn answer(job: Job, uid: u32, message: Message, slot: &Slot, snapshot: &Snapshot) -> Option<c_int> {
+fn answer(
+    job: Job,
+    uid: u32,
+    message: Message,
+    slot: &Slot,
+    version: Option<u64>,
+    snapshot: &Snapshot,
+) -> Option<c_int> {
     let v = job.view()?;
     let options = view::spank_value(&v, "BURST_OPTS");
     let plan = view::spank_value(&v, "BURST_PLAN");
@@ -82,14 +89,16 @@ fn answer(job: Job, uid: u32, message: Message, slot: &Slot, snapshot: &Snapshot
     if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return Some(after_panic(job, message));
     }
-    Some(match decide(&v, uid, options, plan, snapshot, slot) {
+    let held = recall(&v, options, plan, version, snapshot)
+        .and_then(|d| d.map(|d| hand_over(&v, uid, &d, slot).map(|comment| (d, comment))).transpose());
+    Some(match held {
         Ok(None) => PASS,
-        Ok(Some(held)) => {
-            job.hold(&held.comment);
-            if let Some(partition) = held.partition {
-                job.set_partition(&partition);
+        Ok(Some((decided, comment))) => {
+            job.hold(&comment);
+            if let Some(partition) = &decided.partition {
+                job.set_partition(partition);
             }
-            message.set(&shorten(&held.told));
+            message.set_c(&decided.told);
             PASS
         }
         Err(why) => {
@@ -114,10 +123,69 @@ fn lost(v: &shim::burst_job_view_t, options: Option<&[u8]>, plan: Option<&[u8]>)
     ))
 }
 
-struct Held {
-    comment: String,
-    partition: Option<String>,
-    told: String,
+/// What was decided for jobs of one shape.
+#[derive(Debug)]
+struct Decided {
+    draft: Arc<Draft>,
+    /// Where the job is sent.
+    partition: Option<CString>,
+    /// What its owner reads.
+    told: CString,
+}
+
+/// Decisions of before and a buffer for keys.
+#[derive(Debug, Default)]
+struct Known {
+    memo: Memo<Decided>,
+    key: Key,
+}
+
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
+/// The decision of before where the same was asked, or a new one. None: the job is not ours.
+fn recall(
+    v: &shim::burst_job_view_t,
+    options: Option<&[u8]>,
+    plan: Option<&[u8]>,
+    version: Option<u64>,
+    snapshot: &Snapshot,
+) -> Result<Option<Arc<Decided>>, String> {
+    // Without waiting: a second thread decides for itself.
+    let (Some(version), Ok(mut known)) = (version, KNOWN.try_lock()) else {
+        return Ok(decide(v, options, plan, snapshot)?.map(Arc::new));
+    };
+    let known = known.get_or_insert_default();
+    view::key(&mut known.key, v, options, plan);
+    if let Some(decided) = known.memo.get(version, known.key.bytes()) {
+        return Ok(Some(decided));
+    }
+    let decided = decide(v, options, plan, snapshot)?.map(Arc::new);
+    if let Some(d) = &decided {
+        known.memo.put(version, known.key.bytes(), d.clone());
+    }
+    Ok(decided)
+}
+
+/// Hands the job to the engine; its comment.
+fn hand_over(
+    v: &shim::burst_job_view_t,
+    uid: u32,
+    decided: &Decided,
+    slot: &Slot,
+) -> Result<CString, String> {
+    let intake = Intake {
+        id: new_id(),
+        uid,
+        name: shim::text(&v.name),
+        at_ms: burst_engine::start::now_ms(),
+        user_hold: v.priority == 0,
+        draft: decided.draft.clone(),
+    };
+    let comment = shim::c_text(&says::submitted(&intake.id));
+    slot.push(Msg::Intake(Box::new(intake))).map_err(|_| {
+        "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute".to_owned()
+    })?;
+    Ok(comment)
 }
 
 fn shorten(text: &str) -> String {
@@ -137,7 +205,7 @@ fn wishes(
     options: Option<&[u8]>,
     plan_bytes: Option<&[u8]>,
     limit: usize,
-) -> Result<(Request, Option<Plan>, bool, Vec<String>), String> {
+) -> Result<(Request, bool, Vec<String>), String> {
     let options = match options {
         Some(bytes) => {
             Options::from_json(bytes).map_err(|e| format!("the burst options cannot be read: {e}"))?
@@ -158,30 +226,29 @@ fn wishes(
     let (request, warnings) = request::merge(&options, plan.as_ref(), &notes);
     notices.extend(warnings.iter().map(|w| format!("{}: {}", w.path, w.text)));
     let named = options != Options::default() || plan.is_some();
-    Ok((request, plan, named, notices))
+    Ok((request, named, notices))
 }
 
+/// Reads nothing of the job that is not in its key (`view::key`).
 fn decide(
     v: &shim::burst_job_view_t,
-    uid: u32,
     options: Option<&[u8]>,
     plan_bytes: Option<&[u8]>,
     snapshot: &Snapshot,
-    slot: &Slot,
-) -> Result<Option<Held>, String> {
+) -> Result<Option<Decided>, String> {
     let Some(config) = &snapshot.config else {
         let why = snapshot.config_error.as_deref().unwrap_or("it has not been read");
         return Err(format!(
             "bursting is off: the site's burst.toml cannot be used ({why}); tell your administrator"
         ));
     };
-    let mut geometry = view::geometry(v, uid);
+    let mut geometry = view::geometry(v);
     if geometry.partition.is_empty()
         && let Some(p) = &snapshot.default_partition
     {
         geometry.partition.clone_from(p);
     }
-    let (request, _plan, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
+    let (request, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
     let Some(pool) = pool_for(config, &request, named, &geometry.partition).map_err(|r| r.0)? else {
         return Ok(None);
     };
@@ -196,19 +263,14 @@ fn decide(
         Verdict::Local(_) => return Ok(None),
         Verdict::Refuse(r) => return Err(r.0),
     };
-    let array = geometry.array.is_some();
-    let mut gang =
-        Gang::new(new_id(), uid, pool.name.clone(), request, geometry, burst_engine::start::now_ms());
-    gang.user_hold = v.priority == 0;
-    gang.worst = admission.worst_cost;
-    let comment = says::comment(&gang);
-    gang.commented.clone_from(&comment);
-    slot.push(Msg::Intake(Box::new(Intake { gang, array }))).map_err(|_| {
-        "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute".to_owned()
-    })?;
-    let mut told: Vec<String> = admission.notices.iter().map(|n| format!("slurm-burst: {n}")).collect();
-    told.extend(notices.iter().map(|n| format!("slurm-burst: {n}")));
-    Ok(Some(Held { comment, partition: sent.then(|| pool.partition.clone()), told: told.join("\n") }))
+    let all = admission.notices.iter().chain(&notices);
+    let told: Vec<String> = all.map(|n| format!("slurm-burst: {n}")).collect();
+    let draft = Draft { pool: pool.name.clone(), request, geometry, worst: admission.worst_cost };
+    Ok(Some(Decided {
+        draft: Arc::new(draft),
+        partition: sent.then(|| shim::c_text(&pool.partition)),
+        told: shim::c_text(&shorten(&told.join("\n"))),
+    }))
 }
 
 fn refuse_what_cannot_be(v: &shim::burst_job_view_t, pool: &Pool, snapshot: &Snapshot) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! From the flat view to our own types.
 
 use crate::shim::{self, BURST_INFINITE, BURST_UNSET, burst_job_view_t};
+use burst_engine::memo::Key;
 use burst_plan::{Annotations, Geometry, Seconds};
 
 /// BURST_UNSET64 and what lies above it are sentinels (slurm.h NO_VAL64, INFINITE64).
@@ -14,8 +15,8 @@ fn given(s: String) -> Option<String> {
     (!s.is_empty()).then_some(s)
 }
 
-/// The job's geometry. Zero nodes or tasks mean "not given", as in slurmctld.
-pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
+/// The job's geometry but for owner and name. Zero nodes or tasks mean "not given", as in slurmctld.
+pub fn geometry(v: &burst_job_view_t) -> Geometry {
     let positive = |n: u32| number(n).filter(|n| *n > 0);
     Geometry {
         min_nodes: number(v.min_nodes),
@@ -39,12 +40,65 @@ pub fn geometry(v: &burst_job_view_t, uid: u32) -> Geometry {
         partition: shim::text(&v.partition),
         account: shim::text(&v.account),
         qos: shim::text(&v.qos),
-        name: shim::text(&v.name),
-        uid,
+        name: String::new(),
+        uid: 0,
         batch: v.has_script != 0,
         begin: u64::try_from(v.begin_time).ok().filter(|t| *t > 0),
         dependency: given(shim::text(&v.dependency)),
     }
+}
+
+/// Everything a decision is made from but the published snapshot: jobs with the same key are decided alike. Owner, name
+/// and the owner's own hold are not looked at there.
+pub fn key(key: &mut Key, v: &burst_job_view_t, options: Option<&[u8]>, plan: Option<&[u8]>) {
+    key.clear();
+    key.option(options);
+    key.option(plan);
+    for text in [
+        &v.account,
+        &v.partition,
+        &v.qos,
+        &v.comment,
+        &v.features,
+        &v.array,
+        &v.dependency,
+        &v.req_nodes,
+        &v.tres_per_node,
+        &v.tres_per_task,
+        &v.tres_per_job,
+        &v.tres_per_socket,
+    ] {
+        key.text(shim::bytes(text));
+    }
+    for number in [
+        v.min_nodes,
+        v.max_nodes,
+        v.num_tasks,
+        v.min_cpus,
+        v.cpus_per_task,
+        v.ntasks_per_node,
+        v.time_limit,
+        v.het_offset,
+        v.shared,
+        u32::from(v.has_script),
+    ] {
+        key.number(u64::from(number));
+    }
+    for number in [v.mem_per_node, v.mem_per_cpu, v.begin_time.cast_unsigned()] {
+        key.number(number);
+    }
+    for line in burst_plan::annotations::own_lines(shim::bytes(&v.script)) {
+        key.option(Some(line));
+    }
+    key.option(None);
+    for entry in asba(v) {
+        key.option(Some(entry));
+    }
+}
+
+/// The advisor's words in the job's environment.
+fn asba(v: &burst_job_view_t) -> impl Iterator<Item = &'static [u8]> {
+    shim::entries(v.env, v.env_size, c"ASBA_")
 }
 
 /// The value of a name in the job-control environment.
@@ -72,8 +126,7 @@ pub fn annotations(v: &burst_job_view_t) -> (Annotations, Vec<burst_plan::Warnin
     };
     add(burst_plan::annotations::from_script(shim::bytes(&v.script)));
     add(burst_plan::annotations::from_comment(&shim::text(&v.comment)));
-    let asba = shim::entries(v.env, v.env_size, c"ASBA_").filter_map(|e| std::str::from_utf8(e).ok());
-    add(burst_plan::annotations::from_env(asba));
+    add(burst_plan::annotations::from_env(asba(v).filter_map(|e| std::str::from_utf8(e).ok())));
     let (notes, _left, more) = burst_plan::annotations::from_features(&shim::text(&v.features));
     add((notes, more));
     (all, warnings)

@@ -54,7 +54,7 @@ pub struct Member {
     pub started: bool,
     /// It has said that it cannot serve.
     pub failed: Option<String>,
-    /// POWER_UP was answered for its name.
+    /// Slurm knows its address: slurmd may start under its name.
     #[serde(default)]
     pub up: bool,
     /// When it was granted, Unix ms: its own boot_limit counts from here.
@@ -144,8 +144,11 @@ pub struct Gang {
     /// When the (last) grant came, Unix ms: boot_limit counts from here.
     #[serde(default)]
     pub granted_ms: Option<u64>,
-    /// POWER_UP was (perhaps) asked for the names.
+    /// slurmd may have been started under the names: they have to be powered down in the end.
     pub powered: bool,
+    /// Times that addresses were told again while it boots: bounded, whatever Slurm makes of them.
+    #[serde(default)]
+    pub retold: u8,
     /// A CreateFleet of ours has no known answer.
     pub unsure: bool,
     /// The call of this intent was sent and its answer is not known: only a fleet, or EC2's own no, settles it.
@@ -203,6 +206,7 @@ impl Gang {
             retired: Vec::new(),
             granted_ms: None,
             powered: false,
+            retold: 0,
             unsure: false,
             sent: false,
             fleet: None,

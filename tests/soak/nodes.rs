@@ -69,11 +69,13 @@ async fn live(out: Outside, now: Now, id: String, boot: Duration, dead: bool) {
     let mut kind = "started";
     let mut heard = out.dice.passed_ms();
     let mut last = 0;
+    let mut registered = false;
     loop {
         if !alive(&out, &id) {
             return;
         }
-        out.slurm.register(&name, &id);
+        // slurmd asks until it is let in, and then no more.
+        registered = registered || out.slurm.register(&name, &id);
         let at = out.dice.passed_ms();
         if at >= last + 6_000 {
             last = at;

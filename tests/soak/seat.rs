@@ -105,13 +105,14 @@ fn view(n: &Node, jobs: &BTreeMap<u32, Job>) -> NodeView {
         allocated: n.job.is_some() && !completing,
         down: n.power == Power::Down,
         drain: false,
-        no_respond: matches!(n.power, Power::Booting { .. }) || (on && n.silent.is_some()),
-        powered_down: matches!(n.power, Power::Off | Power::Asked { .. }),
-        powering_up: matches!(n.power, Power::Booting { .. }),
-        power_up_asked: matches!(n.power, Power::Asked { .. }),
+        no_respond: on && n.silent.is_some(),
+        powered_down: n.power == Power::Off,
+        powering_up: false,
+        power_up_asked: false,
         powering_down: matches!(n.power, Power::GoingOff { .. }),
         power_down_asked: matches!(n.power, Power::OffAsked { .. }),
         completing,
+        address: n.address.map(|a| a.0),
     }
 }
 
@@ -210,18 +211,14 @@ impl Controller for Seat {
         }
         Ok(())
     }
-    fn power_up(&self, names: &str, _: Option<&str>, _: Option<&str>) -> Result<(), SlurmError> {
+    fn set_addresses(&self, names: &str, addresses: &str, _: &str) -> Result<(), SlurmError> {
         let now = self.slurm.dice.true_ms();
-        let mut t = self.enter("POWER_UP")?;
-        self.slurm.note(format!("POWER_UP {names}"));
+        let mut t = self.enter("addresses")?;
+        self.slurm.note(format!("NodeAddr {names} {addresses}"));
         t.version += 1;
-        for name in names.split(',') {
+        for (name, address) in names.split(',').zip(addresses.split(',')) {
             let n = t.nodes.get_mut(name).ok_or_else(|| err(2039, "Invalid node name specified"))?;
-            match n.power {
-                Power::Off => n.power = Power::Asked { at: now },
-                Power::Asked { .. } | Power::Booting { .. } | Power::On => {}
-                _ => return Err(err(2038, "Invalid node state specified")),
-            }
+            n.address = address.parse().ok().map(|ip| (ip, now));
         }
         Ok(())
     }

@@ -5,14 +5,13 @@ use burst_cloud::fake::FakeCloud;
 use burst_engine::core::tag_of;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-/// ResumeTimeout: the pool's boot_limit and a minute (ms).
-const RESUME_MS: u64 = 150_000;
 /// SuspendTimeout (ms).
 const SUSPEND_MS: u64 = 3_000;
 /// SlurmdTimeout (ms).
@@ -106,8 +105,6 @@ impl Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Power {
     Off,
-    Asked { at: u64 },
-    Booting { deadline: u64 },
     On,
     Down,
     OffAsked { at: u64 },
@@ -123,6 +120,8 @@ pub(crate) struct Node {
     pub(crate) instance: Option<String>,
     /// Since when that is silent, true ms.
     pub(crate) silent: Option<u64>,
+    /// NodeAddr, and when it was set, true ms.
+    pub(crate) address: Option<(IpAddr, u64)>,
 }
 
 /// Both tables.
@@ -159,7 +158,7 @@ pub struct Slurm {
 impl Slurm {
     /// With these names, all powered down.
     pub fn new(names: impl Iterator<Item = String>, laws: Laws, dice: Dice, ec2: FakeCloud) -> Self {
-        let node = Node { power: Power::Off, job: None, instance: None, silent: None };
+        let node = Node { power: Power::Off, job: None, instance: None, silent: None, address: None };
         let tables = Tables {
             jobs: BTreeMap::new(),
             past: Vec::new(),
@@ -218,7 +217,23 @@ impl Slurm {
                 t.past.push(j);
             }
         }
+        for n in t.nodes.values_mut() {
+            let young = n.power == Power::Off && n.address.is_some_and(|(_, at)| at + UNSAVED_MS > now);
+            if young && self.dice.chance(500) {
+                n.address = None;
+            }
+        }
         t.version += 1;
+    }
+
+    /// `scontrol reconfigure` inside the process: names that are powered down lose their addresses.
+    pub fn reconfigure(&self) {
+        let mut t = self.tables();
+        for n in t.nodes.values_mut().filter(|n| n.power == Power::Off) {
+            n.address = None;
+        }
+        t.version += 1;
+        self.note("reconfigured");
     }
 
     /// Ends a job: scancel, or its node failed.
@@ -271,19 +286,23 @@ impl Slurm {
         }
     }
 
-    /// A slurmd registers under a name.
-    pub fn register(&self, name: &str, instance: &str) {
+    /// A slurmd registers under a name; whether it was let in. One that is powered down comes up by it, out of band
+    /// (ReturnToService=2); one that goes down waits (slurm-22.05 src/slurmctld/node_mgr.c).
+    pub fn register(&self, name: &str, instance: &str) -> bool {
         if !self.up.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let mut t = self.tables();
-        let Some(n) = t.nodes.get_mut(name) else { return };
-        if matches!(n.power, Power::Booting { .. }) {
-            n.power = Power::On;
-            n.instance = Some(instance.to_owned());
-            n.silent = None;
-            t.version += 1;
+        let Some(n) = t.nodes.get_mut(name) else { return false };
+        match n.power {
+            Power::GoingOff { .. } => return false,
+            Power::Off => n.power = Power::On,
+            Power::On | Power::Down | Power::OffAsked { .. } => {}
         }
+        n.instance = Some(instance.to_owned());
+        n.silent = None;
+        t.version += 1;
+        true
     }
 
     /// A job's step runs there.
@@ -291,7 +310,7 @@ impl Slurm {
         self.tables().nodes.values().any(|n| n.instance.as_deref() == Some(instance) && n.job.is_some())
     }
 
-    /// POWERING_UP, as burst-node is told.
+    /// Names that are not powered down.
     pub fn all_off(&self) -> Vec<String> {
         self.tables()
             .nodes
@@ -336,15 +355,6 @@ impl Slurm {
         for (name, n) in &mut t.nodes {
             let before = (n.power, n.job);
             match n.power {
-                Power::Asked { at } if now >= at + 700 => {
-                    n.power = Power::Booting { deadline: at + RESUME_MS }
-                }
-                Power::Booting { deadline } if now >= deadline => {
-                    n.power = Power::Down;
-                    if !excused.contains(name) {
-                        self.broke(format!("node {name} is DOWN: ResumeTimeout passed"));
-                    }
-                }
                 Power::OffAsked { at } if now >= at + 700 => {
                     n.power = Power::GoingOff { until: now + SUSPEND_MS }
                 }
@@ -466,6 +476,10 @@ impl Slurm {
                 let instance = n.and_then(|n| n.instance.clone()).unwrap_or_default();
                 let on = n.is_some_and(|n| n.power == Power::On);
                 let dead = t.killed.contains(&instance);
+                let address = n.and_then(|n| n.address).map(|a| a.0);
+                if on && address != self.ec2.address(&instance) {
+                    self.broke(format!("job {} started on {name}, whose address Slurm has lost", j.text()));
+                }
                 if !on || !(dead || alive.get(&instance) == Some(&key)) {
                     self.broke(format!("job {} started on {name} without an instance of its own", j.text()));
                 }

@@ -207,7 +207,12 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
             dice.jump(by);
             life
         }
-        80..85 => {
+        80..83 => {
+            note("====   scontrol reconfigure".into());
+            out.slurm.reconfigure();
+            life
+        }
+        83..87 => {
             // EC2 breaks its promise once.
             out.ec2.grant_short(u32::try_from(dice.range(1, 3)).unwrap_or(1));
             life

@@ -5,13 +5,13 @@ use crate::{
     slurm::{Job, State},
     story::Now,
 };
-use burst_engine::{Intake, Msg};
+use burst_engine::{Draft, Intake, Msg};
 use burst_plan::{Geometry, Request, Seconds};
-use burst_policy::gang::{Gang, says};
-use std::{collections::BTreeSet, time::Duration};
+use burst_policy::gang::says;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// What one sbatch asks for.
-fn gang(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) -> Gang {
+fn intake(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) -> Intake {
     let geometry = Geometry {
         min_nodes: Some(nodes),
         max_nodes: Some(nodes),
@@ -20,13 +20,13 @@ fn gang(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) ->
         array: array.map(|n| format!("0-{}", n - 1)),
         partition: "efa".into(),
         account: "lab".into(),
-        uid,
         batch: true,
         ..Geometry::default()
     };
     let id = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let now = burst_engine::host::Stage::now_ms(&out.dice);
-    Gang::new(id, uid, "efa".into(), Request::default(), geometry, now)
+    let at_ms = burst_engine::host::Stage::now_ms(&out.dice);
+    let draft = Draft { pool: "efa".into(), request: Request::default(), geometry, worst: None };
+    Intake { id, uid, name: "soak".into(), at_ms, user_hold: false, draft: Arc::new(draft) }
 }
 
 /// One person's job, from sbatch on.
@@ -37,7 +37,7 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
     let nodes = dice.pick(&[1, 1, 2, 2, 3, 4, 8, 16]).unwrap_or(1);
     let tasks = dice.chance(60).then(|| u32::try_from(dice.range(2, 5)).unwrap_or(2));
     let nodes = if tasks.is_some() { nodes.min(3) } else { nodes };
-    let mut g = gang(&out, uid, nodes, tasks, number);
+    let letter = intake(&out, uid, nodes, tasks, number);
     // sbatch waits for slurmctld.
     let handle = loop {
         match now.life() {
@@ -45,9 +45,8 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
             None => tokio::time::sleep(Duration::from_millis(300)).await,
         }
     };
-    let comment = says::comment(&g);
-    g.commented.clone_from(&comment);
-    if handle.sender().try_send(Msg::Intake(Box::new(Intake { gang: g, array: tasks.is_some() }))).is_err() {
+    let comment = says::submitted(&letter.id);
+    if handle.sender().try_send(Msg::Intake(Box::new(letter))).is_err() {
         return;
     }
     let id = out.slurm.submit(Job {

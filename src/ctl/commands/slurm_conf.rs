@@ -20,7 +20,7 @@ use std::{
 /// A year: Slurm wants a finite SuspendTime, slurm-burst wants it never to be reached.
 const NEVER: u64 = 31_536_000;
 
-/// Room between a pool's boot limit and Slurm's, so that slurm-burst gives a node up before Slurm calls it DOWN.
+/// Room between a pool's boot limit and Slurm's, so that the engine is back before Slurm calls a name DOWN that nothing backs.
 const BOOT_ROOM: u64 = 60;
 
 /// Options of `slurm-conf`.
@@ -143,14 +143,14 @@ fn slurm(config: &Config, args: &SlurmConfArgs, site: &SlurmConf, host: &str) ->
         format!("ResumeProgram={}\nSuspendProgram={}", resume.display(), suspend.display()),
     );
     rule(
-        "0 = no limit. A rate splits a gang: its nodes would be powered up over minutes, while all of them cost money.",
-        "ResumeRate=0\nSuspendRate=0".into(),
+        "0 = no limit. With a rate, the names of large gangs would come back only after minutes.",
+        "SuspendRate=0".into(),
     );
     let boot = config.pools.values().map(|p| p.boot_limit.0).max().unwrap_or(0);
     rule(
         &format!(
-            "Seconds from POWER_UP until a node that has not registered is DOWN. Longer than the largest boot_limit ({boot} s),\n\
-             so that slurm-burst replaces such a node or gives the gang back before Slurm marks it."
+            "Seconds after which a name is DOWN that Slurm itself wanted up and that has not registered. Gangs' nodes are not powered\n\
+             up by Slurm; where it tries (a requeue while the engine is away), the engine has longer than a boot ({boot} s) to stop it."
         ),
         format!("ResumeTimeout={}", boot + BOOT_ROOM),
     );
@@ -158,7 +158,7 @@ fn slurm(config: &Config, args: &SlurmConfArgs, site: &SlurmConf, host: &str) ->
         "Seconds from POWER_DOWN until the name can be used again.",
         format!("SuspendTimeout={}", args.suspend_timeout),
     );
-    let never = "Slurm's power saving is off, and POWER_UP refused, unless SuspendTime is finite";
+    let never = "Slurm's power saving is off, and POWER_DOWN refused, unless SuspendTime is finite";
     match site.get("SuspendTime").and_then(|v| v.parse::<u64>().ok()).filter(|s| *s != NEVER) {
         Some(s) => rule(&format!("{never};\nthis is the site's own."), format!("SuspendTime={s}")),
         None => rule(

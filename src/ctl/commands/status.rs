@@ -105,7 +105,7 @@ mod tests {
         let json = format!(
             r#"{{"cluster":{{"name":"c1","uuid":"u-1","active":true,"version":"0.1.0"}},
             "pools":[{{"name":"efa","partition":"efa","state":"ok","why":[],"names":1024,"busy":16,"free":1008}},
-            {{"name":"gpu","partition":"gpu","state":"refused","why":["slurm.conf: write ResumeRate=0"],"names":8}}],
+            {{"name":"gpu","partition":"gpu","state":"refused","why":["slurm.conf: write SuspendRate=0"],"names":8}}],
             "gangs":[{}],"warnings":["disk is full"]}}"#,
             crate::commands::view::tests::WAITING
         );

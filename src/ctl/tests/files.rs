@@ -57,7 +57,6 @@ fn slurm_conf_has_nodes_partitions_and_power_saving() {
         "JobSubmitPlugins=burst",
         "ResumeProgram=/opt/b/burst-resume",
         "SuspendProgram=/opt/b/burst-suspend",
-        "ResumeRate=0",
         "SuspendRate=0",
         "ResumeTimeout=540",
         "SuspendTime=31536000",

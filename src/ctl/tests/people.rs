@@ -107,11 +107,11 @@ fn a_refused_pool_makes_status_a_problem() {
     let b = Bench::new();
     let fake = Fake::answering(vec![(
         200,
-        r#"{"cluster":{"name":"c1"},"pools":[{"name":"efa","state":"refused","why":["write ResumeRate=0"]}]}"#,
+        r#"{"cluster":{"name":"c1"},"pools":[{"name":"efa","state":"refused","why":["write SuspendRate=0"]}]}"#,
     )]);
     let o = b.ctl(&["status", "--controller", &fake.url]);
     assert_eq!(o.status.code(), Some(1));
-    assert!(out(&o).contains("pool efa: write ResumeRate=0"), "{}", out(&o));
+    assert!(out(&o).contains("pool efa: write SuspendRate=0"), "{}", out(&o));
 }
 
 #[test]

@@ -87,10 +87,6 @@ fn error(status: u16, code: &str, text: impl Into<String>) -> Answer {
     Answer::Json(status, json!({"error": text.into(), "code": code}))
 }
 
-/// A name that has been POWERING_UP so long was asked for in an earlier second, whatever a clock was corrected by: slurmd
-/// need not wait (burst-node's `before_slurmd`).
-const SETTLED_MS: u64 = 2_000;
-
 impl Core {
     pub(super) fn answer(&mut self, question: Question) -> Answer {
         if !self.hands.controller.active() && !matches!(question, Question::Living | Question::Metrics) {
@@ -167,26 +163,19 @@ impl Core {
         if matches!(slot.gang.phase, Phase::Ending { .. } | Phase::Failed(_) | Phase::Done) {
             return error(410, "unwanted", "its gang is being given back");
         }
-        let node = self.nodes.get(&member.node);
-        // Only a snapshot younger than our POWER_UP tells; a name that is up already means a slurmd that is asking again.
-        let fresh = self.nodes_at_ms >= slot.effect_ms && slot.busy.is_none();
-        let up = node.is_some_and(|n| n.powering_up || !(n.powered_down || n.power_up_asked));
-        let past = matches!(
-            slot.gang.phase,
-            Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. } | Phase::Running
-        );
-        if !(fresh && up && (past || member.up)) {
+        // Slurm must know the address first. One that goes down would not be let in (slurm-22.05 node_mgr.c
+        // `waiting_for_node_power_down`).
+        let view = self.node_view(&member.node);
+        if !member.up || view.powering_down || view.power_down_asked {
             return Answer::Json(200, json!({"node": member.node, "start": false, "retry_ms": 50}));
         }
-        let settled =
-            self.powering.get(&member.node).is_some_and(|at| self.now().saturating_sub(*at) >= SETTLED_MS);
         let pool = self.hands.shared.snapshot.load();
         let pool = pool.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
         let orphan = pool.map_or(900, |p| p.orphan_limit.0);
         Answer::Json(
             200,
             json!({
-                "node": member.node, "start": true, "slurmd_args": ["-b"], "settled": settled, "orphan_limit_s": orphan,
+                "node": member.node, "start": true, "slurmd_args": ["-b"], "orphan_limit_s": orphan,
                 "report_s": (orphan / 10).clamp(1, 30), "deadline_unix": self.deadline(slot),
             }),
         )

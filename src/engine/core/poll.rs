@@ -366,9 +366,6 @@ impl Core {
                 self.polls.nodes_took = now.saturating_sub(at_ms);
                 self.nodes_at_ms = at_ms;
                 let nodes: HashMap<_, _> = records.into_iter().map(|n| (n.name, n.view)).collect();
-                let old = std::mem::take(&mut self.powering);
-                let up = nodes.iter().filter(|(_, view)| view.powering_up);
-                self.powering = up.map(|(n, _)| (n.clone(), old.get(n).copied().unwrap_or(now))).collect();
                 changed = nodes != self.nodes;
                 self.nodes = nodes;
             }

@@ -20,7 +20,7 @@ const HOURLY: u64 = 7_200_000;
 const LIMIT_S: u64 = 900;
 const MARGIN_S: u64 = 90;
 
-/// When a name that was powered up is idle, Unix ms; `u64::MAX` never.
+/// When a name whose address was told is idle, Unix ms; `u64::MAX` never.
 struct World {
     pool: Pool,
     ladder: Vec<Rung>,
@@ -40,6 +40,7 @@ impl House for World {
             idle: true,
             powered_down: up.is_none(),
             powering_up: up.is_some() && !ready,
+            address: "10.0.0.1".parse().ok(),
             ..NodeView::default()
         })
     }
@@ -183,7 +184,7 @@ fn story(seed: u64, nodes: u32) -> Bill {
                 let ip = "10.0.0.1".parse().ok();
                 Outcome::Addresses(gang.members.iter().map(|m| (m.instance.clone(), (ip, None))).collect())
             }
-            Effect::PowerUp => {
+            Effect::TellAddresses => {
                 for m in &mut gang.members {
                     m.asked = true;
                     let after = match dice.below(8) {

@@ -1,10 +1,10 @@
-//! From POWER_UP to the job's start: what registers, what does not, and what is replaced.
+//! From the grant to the job's start: what registers, what does not, and what is replaced.
 
 use super::{Gang, House, JobView, Phase, Retired, Stage, Then, step};
 use crate::limits::PAID_ATTEMPTS;
 
-/// A name that is still down so long after POWER_UP was asked has lost it: slurmctld was killed before it saved (ms).
-const LOST_MS: u64 = 5_000;
+/// Most times that addresses are told again to one boot.
+const RETELLS: u8 = 4;
 /// A reason that is still there so long after the release is not just what the last pass left behind (ms).
 const REASON_MS: u64 = 5_000;
 
@@ -19,7 +19,7 @@ pub(super) fn start_ms(g: &Gang, house: &dyn House) -> u64 {
 }
 
 /// One look at a booting gang.
-pub(super) fn watch(g: &mut Gang, house: &dyn House, (deadline, asked): (u64, u64), now: u64) {
+pub(super) fn watch(g: &mut Gang, house: &dyn House, deadline: u64, now: u64) {
     let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
     let bad: Vec<(usize, String)> =
         g.members.iter().enumerate().filter_map(|(i, m)| Some((i, unfit(m, house)?))).collect();
@@ -28,6 +28,11 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, (deadline, asked): (u64, u6
         let which: Vec<usize> = bad.iter().map(|b| b.0).collect();
         replace(g, house, &which, ("NodeFailed", text), now);
     } else if g.members.iter().all(|m| m.asked && ready(m)) && !g.members.is_empty() {
+        if g.retold < RETELLS && forgotten(g, house) {
+            g.retold += 1;
+            g.enter(Phase::Granted { look_ms: 0 }, "Slurm has lost addresses: told again", now);
+            return;
+        }
         g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
     } else if now >= deadline {
         let limit = limit_ms(g, house);
@@ -36,24 +41,31 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, (deadline, asked): (u64, u6
             absent().filter(|(_, m)| now >= m.granted_ms + limit).map(|(i, _)| i).collect();
         if late.is_empty() {
             let next = absent().map(|(_, m)| m.granted_ms + limit).min().unwrap_or(now + limit);
-            g.phase = Phase::Booting { deadline_ms: next, asked_ms: asked };
+            g.phase = Phase::Booting { deadline_ms: next };
             return;
         }
         let named = g.members.iter().enumerate().filter(|(i, _)| late.contains(i)).map(|(_, m)| m);
         let named: Vec<_> = named.map(|m| format!("{} ({})", m.node, m.instance)).take(8).collect();
         let text = format!("not registered within boot_limit: {}", named.join(", "));
         replace(g, house, &late, ("BootLimit", text), now);
-    } else if now >= asked + LOST_MS {
-        let lost = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_free());
-        let mut again = false;
-        for m in g.members.iter_mut().filter(|m| lost(m)) {
-            m.up = false;
-            again = true;
-        }
-        if again {
-            g.enter(Phase::Granted { look_ms: 0 }, "Slurm has lost the power-up: asked again", now);
-        }
     }
+}
+
+/// Marks the members whose node has another address in Slurm than in EC2: the in-process reconfigure of 22.05 and 23.02
+/// forgets the addresses of names that are powered down (slurm-22.05 src/slurmctld/read_config.c
+/// `_restore_node_state`), and a kill what was not saved. Without the address no step reaches the node.
+fn forgotten(g: &mut Gang, house: &dyn House) -> bool {
+    let block = g.won.as_ref().and_then(|r| house.pool(&g.pool)?.blocks.get(r.block));
+    if block.is_none_or(|b| b.node_addr.is_some()) {
+        return false;
+    }
+    let wrong = |m: &super::Member| m.ip.is_some() && house.node(&m.node).is_some_and(|n| n.address != m.ip);
+    let mut any = false;
+    for m in g.members.iter_mut().filter(|m| wrong(m)) {
+        m.up = false;
+        any = true;
+    }
+    any
 }
 
 /// Why a member will never serve.

@@ -90,18 +90,18 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             look_again(g, house, now);
             None
         }
-        (Effect::PowerUp, Outcome::Ok) => {
+        (Effect::TellAddresses, Outcome::Ok) => {
             for m in &mut g.members {
                 m.up = true;
             }
             // One boot_limit for everything between its grant and its registration: it is what the cost counts. One that
-            // is replaced gets another; those that wait with it do not (ResumeTimeout does not begin anew for them).
+            // is replaced gets another; those that wait with it do not.
             let granted = g.members.iter().map(|m| m.granted_ms).min().unwrap_or(now);
             let deadline_ms = granted + boot::limit_ms(g, house);
-            g.enter(Phase::Booting { deadline_ms, asked_ms: now }, "names are powering up", now);
+            g.enter(Phase::Booting { deadline_ms }, "instances are booting", now);
             None
         }
-        (Effect::PowerUp, Outcome::Failed(t)) => {
+        (Effect::TellAddresses, Outcome::Failed(t)) => {
             g.blame(&t, now);
             // A moment's trouble (a full disk, slurmctld busy, a standby) is not worth a paid gang.
             let passing = matches!(t.class, Class::Transient | Class::Auth);
@@ -110,7 +110,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
                 g.phase = Phase::Granted { look_ms: now + AGAIN_MS };
                 return None;
             }
-            let text = format!("Slurm refused to power the names up: {}", t.message);
+            let text = format!("Slurm refused the addresses of the nodes: {}", t.message);
             step::give_up(g, &t.code, text, now);
             None
         }

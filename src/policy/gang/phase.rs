@@ -89,13 +89,10 @@ pub enum Phase {
         /// Next look, Unix ms.
         look_ms: u64,
     },
-    /// Names are POWERING_UP.
+    /// Slurm knows the addresses; instances boot and register.
     Booting {
         /// When the first of those that are not there is late, Unix ms.
         deadline_ms: u64,
-        /// When POWER_UP was asked, Unix ms.
-        #[serde(default)]
-        asked_ms: u64,
     },
     /// Every node is idle; the release is on its way.
     Ready {

@@ -17,12 +17,21 @@ pub fn comment(g: &Gang) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
+/// What a job that waits for its first look is told.
+const HELD: &str = "held: nodes will be launched for it";
+
+/// The comment of a gang that job_submit has just held.
+#[must_use]
+pub fn submitted(id: &str) -> String {
+    format!("[burst {id}] {HELD}")
+}
+
 /// The sentence alone.
 #[must_use]
 pub fn sentence(g: &Gang) -> String {
     let gang = what(g);
     let text = match &g.phase {
-        Phase::Submitted | Phase::Held => "held: nodes will be launched for it".to_owned(),
+        Phase::Submitted | Phase::Held => HELD.to_owned(),
         Phase::Waiting { why, until_ms } => waiting(why, *until_ms),
         Phase::Planned => "choosing where to launch".to_owned(),
         Phase::Launching { rung, .. } if !g.members.is_empty() => format!(

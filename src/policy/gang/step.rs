@@ -240,10 +240,10 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             }
             // From here on the names may be touched, whatever becomes of the answer.
             g.powered = true;
-            Some(Effect::PowerUp)
+            Some(Effect::TellAddresses)
         }
-        Phase::Booting { deadline_ms, asked_ms } => {
-            boot::watch(g, house, (deadline_ms, asked_ms), now);
+        Phase::Booting { deadline_ms } => {
+            boot::watch(g, house, deadline_ms, now);
             None
         }
         Phase::Ready { retry_ms, .. } => {
@@ -445,6 +445,7 @@ fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
     g.retired.clear();
     g.granted_ms = None;
     g.powered = false;
+    g.retold = 0;
     g.fleet = None;
     g.group = None;
     g.won = None;

@@ -194,6 +194,11 @@ fn grant(n: usize) -> Outcome {
     })
 }
 
+/// Registered, with the address that `boot_granted` finds.
+fn idle() -> NodeView {
+    NodeView { idle: true, address: "10.0.0.1".parse().ok(), ..NodeView::default() }
+}
+
 fn no_capacity() -> Outcome {
     Outcome::Fleet(Grant {
         fleet: "fleet-0".into(),
@@ -225,12 +230,10 @@ fn boot_granted(g: &mut Gang, w: &World) {
     assert_eq!(look, Effect::Addresses);
     let found = g.members.iter().map(|m| (m.instance.clone(), ("10.0.0.1".parse().ok(), None))).collect();
     done(g, &look, Outcome::Addresses(found), w, 12);
-    let up = next(g, w, 13).expect("power up");
-    assert_eq!(up, Effect::PowerUp);
-    w.set_nodes(
-        &g.names,
-        &NodeView { idle: true, powering_up: true, no_respond: true, ..NodeView::default() },
-    );
+    let up = next(g, w, 13).expect("addresses told");
+    assert_eq!(up, Effect::TellAddresses);
+    // Nobody else's: the engine does not hand out what a gang has.
+    w.set_nodes(&g.names, &NodeView { no_respond: true, ..NodeView::default() });
     done(g, &up, Outcome::Ok, w, 14);
     assert!(matches!(g.phase, Phase::Booting { .. }));
 }
@@ -242,14 +245,20 @@ fn all_ask(g: &mut Gang) {
 }
 
 #[test]
+fn job_submit_writes_the_comment_that_the_engine_believes_is_there() {
+    let g = gang();
+    assert_eq!(says::submitted(&g.id), says::comment(&g));
+}
+
+#[test]
 fn the_good_way_ends_with_nothing_left() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
     assert_eq!(next(&mut g, &w, 20), None, "not before every node is up");
     all_ask(&mut g);
-    w.set_nodes(&g.names[..1], &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names[..1], &idle());
     assert_eq!(next(&mut g, &w, 21), None, "half a gang is not released");
-    w.set_nodes(&g.names, &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names, &idle());
     let release = next(&mut g, &w, 22).expect("release");
     assert!(matches!(release, Effect::Release { .. }));
     done(&mut g, &release, Outcome::Ok, &w, 23);
@@ -431,7 +440,7 @@ fn released_but_not_started_is_held_again_and_given_back() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
     all_ask(&mut g);
-    w.set_nodes(&g.names, &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names, &idle());
     let release = next(&mut g, &w, 22).expect("release");
     done(&mut g, &release, Outcome::Ok, &w, 23);
     w.edit(|v| v.held = false);
@@ -443,7 +452,7 @@ fn a_requeue_is_held_at_once_and_gets_a_new_gang() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
     all_ask(&mut g);
-    w.set_nodes(&g.names, &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names, &idle());
     let release = next(&mut g, &w, 22).expect("release");
     done(&mut g, &release, Outcome::Ok, &w, 23);
     w.edit(|v| (v.held, v.state) = (false, 1));

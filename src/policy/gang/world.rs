@@ -77,6 +77,9 @@ pub struct NodeView {
     pub power_down_asked: bool,
     /// COMPLETING.
     pub completing: bool,
+    /// NodeAddr; None where it is no IP address.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
 }
 
 impl NodeView {
@@ -144,8 +147,9 @@ pub enum Effect {
     Retire,
     /// DescribeInstances of the members.
     Addresses,
-    /// slurm_update_node POWER_UP with addresses, all names that are not up yet in one call.
-    PowerUp,
+    /// slurm_update_node with addresses and host names, all names that were not told yet in one call. From here on slurmd
+    /// may be started under them.
+    TellAddresses,
     /// req_nodes, node count, release; then top priority.
     Release {
         /// admin_comment.

@@ -73,7 +73,7 @@ fn a_configuration_that_cannot_be_used_is_told_and_other_jobs_pass() {
 
 #[test]
 fn prerequisites_that_slurm_conf_lacks_are_named_with_the_line_to_write() {
-    let lacking = "ResumeProgram=\nSuspendProgram=\nSuspendTime=INFINITE\nResumeTimeout=30\nReturnToService=1\nOverTimeLimit=UNLIMITED\n\
+    let lacking = "ResumeProgram=\nSuspendProgram=\nSuspendTime=INFINITE\nReturnToService=1\nOverTimeLimit=UNLIMITED\n\
         PartitionName=other Nodes=local1 State=UP\n";
     let mut c = Cluster::start(spec("prerequisites").slurm(lacking)).unwrap();
     let log = wait_until(S, || Ok(Some(c.log()).filter(|l| l.contains("pool efa may not launch")))).unwrap();
@@ -81,7 +81,6 @@ fn prerequisites_that_slurm_conf_lacks_are_named_with_the_line_to_write() {
         "ResumeProgram=/usr/sbin/burst-resume",
         "SuspendProgram=/usr/sbin/burst-suspend",
         "SuspendTime=31536000",
-        "ResumeTimeout=120",
         "ReturnToService=2",
         "OverTimeLimit=0",
     ];
@@ -95,7 +94,7 @@ fn prerequisites_that_slurm_conf_lacks_are_named_with_the_line_to_write() {
     let conf = fs::read_to_string(c.at.slurm_conf()).unwrap();
     let keep =
         |l: &&str| !lacking.contains(l.split('=').next().unwrap_or("-")) || l.starts_with("PartitionName");
-    let own = "ResumeProgram=/bin/true\nSuspendProgram=/bin/true\nSuspendTime=86400\nResumeTimeout=600\nReturnToService=2\n";
+    let own = "ResumeProgram=/bin/true\nSuspendProgram=/bin/true\nSuspendTime=86400\nReturnToService=2\n";
     let text: Vec<&str> = own.lines().chain(conf.lines().filter(keep)).collect();
     let text = text.join("\n") + "\n";
     let nodes = text
