@@ -95,6 +95,25 @@ fn law7_a_replacement_is_the_second_paid_attempt() {
 }
 
 #[test]
+fn law7_a_replacement_gives_the_others_no_more_time() {
+    let w = World::new();
+    let mut g = broken(&w);
+    next(&mut g, &w, 20);
+    done(&mut g, &Effect::Retire, Outcome::Ok, &w, 21);
+    let launch = next(&mut g, &w, 22).expect("launch");
+    done(&mut g, &launch, replaced(1), &w, 400_000);
+    let look = next(&mut g, &w, 400_001).expect("look");
+    let found = g.members.iter().map(|m| (m.instance.clone(), ("10.0.0.1".parse().ok(), None))).collect();
+    done(&mut g, &look, Outcome::Addresses(found), &w, 400_002);
+    let tell = next(&mut g, &w, 400_003).expect("told");
+    done(&mut g, &tell, Outcome::Ok, &w, 400_004);
+    assert_eq!(next(&mut g, &w, 480_009), None);
+    assert!(matches!(g.phase, Phase::Booting { .. }), "the boot limit of the first has not passed");
+    next(&mut g, &w, 480_010);
+    assert!(matches!(g.phase, Phase::Ending { .. }), "{:?}", g.phase);
+}
+
+#[test]
 fn most_of_a_gang_is_not_replaced_but_given_back() {
     let w = World::new();
     let mut g = broken(&w);
