@@ -61,25 +61,13 @@ pub struct Gate {
 }
 
 fn own(api: &str, code: &str, message: String, class: Class) -> CloudError {
-    CloudError {
-        api: api.into(),
-        code: code.into(),
-        message,
-        class,
-        request_id: None,
-        ambiguous: false,
-    }
+    CloudError { api: api.into(), code: code.into(), message, class, request_id: None, ambiguous: false }
 }
 
 impl Gate {
     /// Puts the rates before a cloud.
     #[must_use]
-    pub fn new(
-        inner: Arc<dyn Cloud>,
-        rates: Arc<Rates>,
-        active: Active,
-        host: Host,
-    ) -> Self {
+    pub fn new(inner: Arc<dyn Cloud>, rates: Arc<Rates>, active: Active, host: Host) -> Self {
         Self { inner, rates, active, host, looks: Arc::default() }
     }
 
@@ -95,9 +83,7 @@ impl Gate {
         sleep(Duration::from_millis(ms)).await;
         match (self.active)() {
             true => Ok(()),
-            false => {
-                Err(own(api, "Standby", "this controller is not the active one".into(), Class::Auth))
-            }
+            false => Err(own(api, "Standby", "this controller is not the active one".into(), Class::Auth)),
         }
     }
 

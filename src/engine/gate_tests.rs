@@ -106,7 +106,11 @@ async fn looks_of_several_gangs_are_one_call_and_each_has_its_own_answer() {
     for (n, look) in looks.into_iter().enumerate() {
         assert_eq!(found(look.await), ids(n * 8, 8));
     }
-    assert_eq!((s.ec2.count("DescribeInstances"), s.passed()), (1, 35), "one call, when nobody came for 35 ms");
+    assert_eq!(
+        (s.ec2.count("DescribeInstances"), s.passed()),
+        (1, 35),
+        "one call, when nobody came for 35 ms"
+    );
     assert_eq!(found(s.look(&ids(0, 1)).await), ids(0, 1));
     assert_eq!(s.ec2.count("DescribeInstances"), 2, "later is another one");
 }
@@ -136,8 +140,16 @@ async fn nobody_waits_longer_than_a_second_and_a_call_holds_what_it_can() {
 async fn an_error_about_one_gangs_ids_is_that_gangs_alone() {
     let s = stand();
     s.plant(&ids(0, 2));
-    s.failing.nth("DescribeInstances", 1, Fault::Refuse("InvalidInstanceID.Malformed".into(), Class::Configuration));
-    s.failing.nth("DescribeInstances", 3, Fault::Refuse("InvalidInstanceID.Malformed".into(), Class::Configuration));
+    s.failing.nth(
+        "DescribeInstances",
+        1,
+        Fault::Refuse("InvalidInstanceID.Malformed".into(), Class::Configuration),
+    );
+    s.failing.nth(
+        "DescribeInstances",
+        3,
+        Fault::Refuse("InvalidInstanceID.Malformed".into(), Class::Configuration),
+    );
     let (good, bad) = (s.look(&ids(0, 2)), s.look(&["i-odd".to_owned()]));
     assert_eq!(found(good.await), ids(0, 2));
     assert_eq!(bad.await.expect("no panic").expect_err("its own").code, "InvalidInstanceID.Malformed");

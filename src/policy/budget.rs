@@ -10,8 +10,8 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Buckets, Family, Rate, Shown};
 use bucket::{Bucket, TOKEN, ms, tokens};
+pub use bucket::{Buckets, Family, Rate, Shown};
 use std::collections::BTreeMap;
 
 /// Whether a launch may be asked for.
@@ -163,7 +163,8 @@ impl Budget {
             paid.called = false;
             return Answer::Ok;
         }
-        let wait = self.expected(saves, turn, need, lacks).max(ms(calls_lack, self.launch.flow)).max(LEAST_MS);
+        let wait =
+            self.expected(saves, turn, need, lacks).max(ms(calls_lack, self.launch.flow)).max(LEAST_MS);
         let pause = if wait <= SHORT_MS { wait } else { (wait / 2).min(ASK_MS) };
         let (ask_ms, expected_ms) = (now_ms.saturating_add(pause), now_ms.saturating_add(wait));
         if let Some(w) = self.waiting.get_mut(gang) {
@@ -314,8 +315,7 @@ impl Budget {
     pub fn shown(&mut self, now_ms: u64) -> Vec<Shown> {
         self.flow_in(now_ms);
         let saved = self.saved;
-        let mut out: Vec<Shown> =
-            Family::ALL.into_iter().map(|f| self.of(f).shown(f.label(), 0)).collect();
+        let mut out: Vec<Shown> = Family::ALL.into_iter().map(|f| self.of(f).shown(f.label(), 0)).collect();
         out.push(self.instances.shown("launched instances", saved));
         out.push(self.ended.shown("ended instances", 0));
         out

@@ -9,9 +9,9 @@ pub mod done;
 mod phase;
 pub mod says;
 pub mod step;
-mod turns;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod world;
 
 use crate::{admit::Rung, admit::Verdict, classify::Class, config::Pool};

@@ -15,10 +15,7 @@ use burst_cloud::fake::FakeCloud;
 use burst_policy::Config;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -133,5 +130,11 @@ async fn tell(seed: u64, crowd: Crowd) -> Served {
         let budget = t.jobs.values().filter(|j| j.comment.contains("request budget"));
         told.extend(budget.map(|j| j.comment.clone()));
     }
-    Served { fleets_ms, throttled: published.refused(), calls: published.calls(), told, broken: laws.broken() }
+    Served {
+        fleets_ms,
+        throttled: published.refused(),
+        calls: published.calls(),
+        told,
+        broken: laws.broken(),
+    }
 }

@@ -64,7 +64,11 @@ pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
     for b in ec2.buckets.iter().filter(low) {
         let why = if b.slowed { ", slowed down after throttles" } else { "" };
         let name = printable(&b.name);
-        let _ = writeln!(text, "EC2's bucket of {name}: {} of {} left, {} a second{why}", b.left, b.size, b.per_s);
+        let _ = writeln!(
+            text,
+            "EC2's bucket of {name}: {} of {} left, {} a second{why}",
+            b.left, b.size, b.per_s
+        );
     }
     for b in &ec2.breakers {
         let (calls, region, code) = (printable(&b.calls), printable(&b.region), printable(&b.code));
@@ -79,7 +83,11 @@ pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
         let (kind, zone, market) = (printable(&p.instance_type), printable(&p.zone), printable(&p.market));
         let group = if p.grouped { ", in one placement group" } else { "" };
         let s = left(p.until_ms, now);
-        let _ = writeln!(text, "no capacity: {} x {kind} ({market}, {zone}{group}), not tried for {s} s", p.nodes);
+        let _ = writeln!(
+            text,
+            "no capacity: {} x {kind} ({market}, {zone}{group}), not tried for {s} s",
+            p.nodes
+        );
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }
@@ -97,7 +105,11 @@ mod tests {
             "breakers":[{"region":"us-east-2","calls":"CreateFleet","state":"open","until_ms":30000,"failures":5,"code":"Timeout"}]}"#;
         let places = r#"[{"instance_type":"hpc7a.96xlarge","zone":"us-east-2b","market":"on-demand","grouped":true,
             "nodes":8,"until_ms":190000}]"#;
-        let text = render(&serde_json::from_str(json).unwrap(), &serde_json::from_str::<Vec<Place>>(places).unwrap(), 10);
+        let text = render(
+            &serde_json::from_str(json).unwrap(),
+            &serde_json::from_str::<Vec<Place>>(places).unwrap(),
+            10,
+        );
         let want = "\nEC2's request budget: 3 gangs wait for their turn\n\
             EC2 throttled 1 calls since slurmctld started\n\
             EC2's bucket of CreateFleet: 2 of 50 left, 2.5 a second, slowed down after throttles\n\

@@ -54,7 +54,8 @@ impl Rate {
     /// # Errors
     /// In words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a bucket: write its size and its refill a second, as in \"50/5\"");
+        let wrong =
+            || format!("`{text}` is not a bucket: write its size and its refill a second, as in \"50/5\"");
         let (size, per_s) = text.split_once('/').ok_or_else(wrong)?;
         let number = |t: &str| t.trim().parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n));
         Ok(Self { size: number(size).ok_or_else(wrong)?, per_s: number(per_s).ok_or_else(wrong)? })

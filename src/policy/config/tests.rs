@@ -60,7 +60,11 @@ fn rates_and_memory_have_ec2s_defaults_and_are_the_sites() {
     assert_eq!((c.rates.launch.size, c.rates.launch.per_s, c.rates.describe.per_s), (10, 1, 20));
     let wrong = "[capacity]\nforget = \"2m\"\nlongest = \"1m\"\n[rates]\nlaunch = \"50\"\nlanch = \"1/1\"\n";
     let e = errors(&format!("{GOOD}{wrong}"));
-    for part in ["capacity.longest: is shorter than forget", "rates.launch: `50` is not a bucket", "did you mean `launch`?"] {
+    for part in [
+        "capacity.longest: is shorter than forget",
+        "rates.launch: `50` is not a bucket",
+        "did you mean `launch`?",
+    ] {
         assert!(e.contains(part), "{part} is not in {e}");
     }
 }

@@ -373,11 +373,8 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
-    let dry: Vec<(&crate::Rung, u64)> = adm
-        .ladder
-        .iter()
-        .filter_map(|r| Some((r, house.dry_until(g, r).filter(|t| *t > now)?)))
-        .collect();
+    let dry: Vec<(&crate::Rung, u64)> =
+        adm.ladder.iter().filter_map(|r| Some((r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
     g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
     // Where every place is remembered, nothing can come of a try before the first is forgotten.
     let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == adm.ladder.len());

@@ -25,10 +25,9 @@ pub(super) fn wait(g: &mut Gang, why: Why, ask_ms: u64, now: u64) {
         return;
     }
     let why = match (&g.told_turn, why) {
-        (
-            Some(Why::Rate { said_ms, expected_ms: old }),
-            Why::Rate { expected_ms, said_ms: now },
-        ) if old.abs_diff(expected_ms) <= MOVED_MS.max(expected_ms.saturating_sub(now) / 5) => {
+        (Some(Why::Rate { said_ms, expected_ms: old }), Why::Rate { expected_ms, said_ms: now })
+            if old.abs_diff(expected_ms) <= MOVED_MS.max(expected_ms.saturating_sub(now) / 5) =>
+        {
             Why::Rate { said_ms: *said_ms, expected_ms: *old }
         }
         (_, why) => why,

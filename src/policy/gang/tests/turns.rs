@@ -13,7 +13,10 @@ fn a_place_without_capacity_is_passed_over_and_named() {
     let Effect::Launch { rung, .. } = to_launch(&mut g, &w) else { panic!("{:?}", g.phase) };
     assert_eq!(rung.zone, "us-east-2c");
     let text = &g.history.last().expect("a line").text;
-    assert!(text.contains("no capacity for 2 x hpc7a.96xlarge (on-demand) in us-east-2b until 01:00:00 UTC"), "{text}");
+    assert!(
+        text.contains("no capacity for 2 x hpc7a.96xlarge (on-demand) in us-east-2b until 01:00:00 UTC"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -23,9 +26,15 @@ fn where_every_place_is_remembered_the_first_to_be_forgotten_is_waited_for() {
     *w.dry.borrow_mut() = [("us-east-2b".to_owned(), 400_000), ("us-east-2c".to_owned(), 200_000)].into();
     g.enter(Phase::Planned, "", 0);
     assert_eq!(next(&mut g, &w, 0), None);
-    let Phase::Waiting { until_ms: Some(until), why: Why::Capacity } = g.phase else { panic!("{:?}", g.phase) };
+    let Phase::Waiting { until_ms: Some(until), why: Why::Capacity } = g.phase else {
+        panic!("{:?}", g.phase)
+    };
     assert!((200_000..220_000).contains(&until), "{until}: no call before, and not all at once");
-    for part in ["2 x hpc7a.96xlarge (on-demand) in us-east-2b until 00:06:40 UTC", "us-east-2c until 00:03:20", "next try at"] {
+    for part in [
+        "2 x hpc7a.96xlarge (on-demand) in us-east-2b until 00:06:40 UTC",
+        "us-east-2c until 00:03:20",
+        "next try at",
+    ] {
         assert!(g.commented.contains(part), "{part} is not in {}", g.commented);
     }
 }
