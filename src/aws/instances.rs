@@ -5,11 +5,9 @@ use aws_sdk_ec2::{
     operation::describe_instances::builders::DescribeInstancesFluentBuilder,
     types::{Instance as SdkInstance, InstanceStateName},
 };
-use burst_cloud::{CloudError, Instance, InstanceState};
+use burst_cloud::{CloudError, DESCRIBE_MOST, Instance, InstanceState};
 use std::{collections::BTreeSet, time::Duration};
 
-/// EC2's limit of values in one filter.
-const VALUES: usize = 200;
 /// Ids in one TerminateInstances (EC2 takes 1000; smaller ones fail smaller).
 const TERMINATE: usize = 500;
 /// Waits before an id that EC2 does not know is taken as gone: right after a launch it may just not know it yet.
@@ -61,7 +59,7 @@ async fn pages(request: DescribeInstancesFluentBuilder) -> Result<Vec<Instance>,
 /// By id. Ids go into a filter, not into `InstanceId`: a filter passes over what EC2 does not know (yet).
 pub(crate) async fn describe(client: &Client, ids: &[String]) -> Result<Vec<Instance>, CloudError> {
     let mut out = Vec::with_capacity(ids.len());
-    for batch in ids.chunks(VALUES) {
+    for batch in ids.chunks(DESCRIBE_MOST) {
         out.extend(
             pages(client.describe_instances().filters(filter("instance-id", batch)).max_results(1000))
                 .await?,

@@ -10,6 +10,9 @@ use burst_policy::{TypeFacts, classify::Class};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
 
+/// Instances one DescribeInstances can ask for: EC2's limit of values in one filter.
+pub const DESCRIBE_MOST: usize = 200;
+
 /// What a launch template of ours is made of; equal values give one template (content-addressed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateSpec {

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod ec2;
 pub mod explain;
 pub mod man;
 pub mod plan;

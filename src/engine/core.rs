@@ -17,8 +17,8 @@ use crate::{
     world::World,
 };
 use burst_policy::{
-    Rung,
     gang::{Effect, Gang, NodeView, Phase, Seen, done, step, step::wake},
+    memory::Memory,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -97,11 +97,6 @@ pub(crate) struct Slot {
     pub missed: bool,
 }
 
-/// (type, zone, market): where capacity was missing.
-pub(crate) fn place(rung: &Rung) -> (String, String, u8) {
-    (rung.instance_type.clone(), rung.zone.clone(), rung.market as u8)
-}
-
 /// The state of the engine.
 pub struct Core {
     pub(crate) hands: Hands,
@@ -113,7 +108,8 @@ pub struct Core {
     pub(crate) taken: HashSet<String>,
     /// Names on their way to being free, by gang.
     freeing: BTreeMap<String, BTreeSet<String>>,
-    pub(crate) dry: HashMap<(String, String, u8), u64>,
+    /// Places without capacity.
+    pub(crate) memory: Memory,
     pub(crate) lead: HashMap<String, u64>,
     dirty: BTreeSet<String>,
     /// Gangs whose members have said something that is not on disk yet, and when that was written last, Unix ms.
@@ -158,7 +154,7 @@ impl Core {
             nodes_at_ms: 0,
             taken: HashSet::new(),
             freeing: BTreeMap::new(),
-            dry: HashMap::new(),
+            memory: Memory::default(),
             lead: HashMap::new(),
             dirty: BTreeSet::new(),
             unsaved: (BTreeSet::new(), 0),
@@ -390,14 +386,16 @@ impl Core {
         };
         let before = slot.gang.phase.label();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
+        let grouped = world.grouped(&slot.gang);
         self.after(&slot.gang, before);
         if launched && let Some(e) = slot.gang.last_error.as_ref().filter(|e| e.at_ms == now) {
             self.hands.prepare.forget(&e.code, slot.gang.group.as_deref());
         }
         if let Some(rung) = dry {
-            let least = snapshot.config.as_ref().and_then(|c| c.pools.get(&slot.gang.pool));
-            let ttl = least.map_or(15_000, |p| p.retry_min.0 * 500);
-            self.dry.insert(place(&rung), now + ttl);
+            let spans = snapshot.config.as_ref().map(|c| c.capacity).unwrap_or_default();
+            self.memory.failed(&rung, grouped, spans, now);
+        } else if let (Effect::Launch { rung, .. }, Phase::Granted { .. }) = (effect, &slot.gang.phase) {
+            self.memory.won(rung, grouped);
         }
         if *effect == Effect::TellAddresses && ok {
             // Instances that wait for their names.
@@ -488,6 +486,9 @@ impl Core {
         let label = gang.phase.label();
         if label == before {
             return;
+        }
+        if !matches!(label, "Planned" | "Waiting" | "Launching") {
+            self.hands.rates.leave(&gang.key(), self.now());
         }
         let last = gang.history.last().map_or("", |e| e.text.as_str());
         tracing::info!(

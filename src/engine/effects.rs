@@ -5,6 +5,7 @@ use crate::{
     host::Host,
     journal::{Intent, Journal},
     prepare::Prepare,
+    rates::Rates,
     shared::Shared,
 };
 use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest};
@@ -34,6 +35,8 @@ pub struct Hands {
     pub journal: Journal,
     /// Templates and groups.
     pub prepare: Arc<Prepare>,
+    /// EC2's rates and outages.
+    pub rates: Arc<Rates>,
     /// Published state.
     pub shared: Arc<Shared>,
     /// Cluster UUID.

@@ -4,6 +4,7 @@ use crate::{
     controller::{Controller, Loud, SlurmConf},
     core::Core,
     effects::Hands,
+    gate::Gate,
     host::Host,
     http::{Desk, router},
     journal::Journal,
@@ -92,6 +93,7 @@ pub async fn run(setup: Setup) {
         cloud,
         journal,
         prepare: Arc::new(Prepare::default()),
+        rates: Arc::default(),
         shared: shared.clone(),
         cluster: uuid.as_str().into(),
         name: name.as_str().into(),
@@ -127,10 +129,22 @@ pub async fn drive(
     changed: watch::Sender<u64>,
     receiver: mpsc::Receiver<Msg>,
 ) {
+    let hands = behind_rates(hands);
     let core = Core::new(hands.clone(), sender.clone(), docs, changed);
     hands.host.spawn(ahead(hands.clone()));
     hands.host.spawn(crate::collect::run(hands.clone(), sender));
     core.run(receiver).await;
+}
+
+/// From here on every call passes through EC2's rates.
+fn behind_rates(hands: Hands) -> Hands {
+    if let Some(config) = &hands.shared.snapshot.load().config {
+        hands.rates.configure(config, hands.host.now_ms());
+    }
+    let controller = hands.controller.clone();
+    let active = Arc::new(move || controller.active());
+    let gate = Gate::new(hands.cloud.clone(), hands.rates.clone(), active, hands.host.clone());
+    Hands { cloud: Arc::new(gate), ..hands }
 }
 
 async fn first_conf(controller: &dyn Controller) -> SlurmConf {

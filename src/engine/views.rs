@@ -83,6 +83,7 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
     json!({
         "cluster": {"name": &*core.hands.name, "uuid": &*core.hands.cluster, "active": core.hands.controller.active(),
                     "version": env!("CARGO_PKG_VERSION")},
+        "ec2": core.hands.rates.view(core.now()), "places": core.memory.shown(core.now()),
         "pools": pools, "gangs": gangs.into_iter().map(gang).collect::<Vec<_>>(), "warnings": warnings,
     })
 }
@@ -134,6 +135,7 @@ pub(crate) fn metrics(core: &Core) -> String {
         }
         let _ = writeln!(out, "burst_job_submit_seconds_count{{managed=\"{managed}\"}} {}", took.calls);
     }
+    out.push_str(&core.hands.rates.metrics(core.now()));
     out.push_str("# EOF\n");
     out
 }

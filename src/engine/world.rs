@@ -4,8 +4,8 @@ use crate::core::Core;
 use burst_policy::{
     Rung,
     admit::{Site, Verdict, admit},
-    config::Pool,
-    gang::{Gang, House, JobView, NodeView, Seen},
+    config::{Placement, Pool},
+    gang::{Gang, House, JobView, NodeView, Seen, Turn},
 };
 
 pub(crate) struct World<'a> {
@@ -17,6 +17,13 @@ pub(crate) struct World<'a> {
     pub jitter: u64,
     /// The gang: it may take again what it has, and what it gave up and nobody else can have yet.
     pub own: Option<&'a Gang>,
+}
+
+impl World<'_> {
+    /// Whether the gang's pool launches into cluster placement groups.
+    pub fn grouped(&self, gang: &Gang) -> bool {
+        self.pool(&gang.pool).is_some_and(|p| p.placement == Placement::Cluster)
+    }
 }
 
 impl House for World<'_> {
@@ -69,8 +76,17 @@ impl House for World<'_> {
         (names.len() == count as usize).then_some(names)
     }
 
-    fn dry_until(&self, rung: &Rung) -> Option<u64> {
-        self.core.dry.get(&crate::core::place(rung)).copied()
+    fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64> {
+        self.core.memory.dry_until(rung, self.grouped(gang), self.core.now())
+    }
+
+    fn turn(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Turn {
+        if let Some(config) = &self.snapshot.config {
+            self.core.hands.rates.configure(config, now_ms);
+        }
+        // A launch whose answer is not known is asked for again: it launches nothing new.
+        let nodes = if gang.sent { 0 } else { rung.nodes };
+        self.core.hands.rates.turn(&gang.key(), nodes, now_ms)
     }
 
     fn shortage(&self, job: &JobView) -> Option<String> {

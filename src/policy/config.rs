@@ -1,4 +1,5 @@
 //! burst.toml: parsed raw, then validated into types that cannot be wrong.
+use crate::{budget::Buckets, memory::Spans};
 use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -6,6 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 mod across;
 mod block;
 mod check;
+mod ec2;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +28,10 @@ pub struct Config {
     pub price_file: Option<PathBuf>,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[capacity]`: how long places without capacity are remembered, default 3m, growing to 15m.
+    pub capacity: Spans,
+    /// `[rates]`: what EC2 takes, default its published token buckets.
+    pub rates: Buckets,
 }
 
 /// `[cluster]`.

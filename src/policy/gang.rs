@@ -11,6 +11,7 @@ pub mod says;
 pub mod step;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod world;
 
 use crate::{admit::Rung, admit::Verdict, classify::Class, config::Pool};
@@ -130,6 +131,12 @@ pub struct Gang {
     pub rounds: u32,
     /// Since when capacity is waited for, Unix ms.
     pub dry_since_ms: Option<u64>,
+    /// Places that were passed over for want of capacity when it began to wait, in words.
+    #[serde(default)]
+    pub dry: Vec<String>,
+    /// What its owner was last told about its turn to launch.
+    #[serde(default)]
+    pub told_turn: Option<Why>,
     /// The rung that was granted.
     pub won: Option<Rung>,
     /// The most it can cost, micro-dollars.
@@ -199,6 +206,8 @@ impl Gang {
             rung: 0,
             rounds: 0,
             dry_since_ms: None,
+            dry: Vec::new(),
+            told_turn: None,
             won: None,
             worst: None,
             names: Vec::new(),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod breaker;
 pub mod budget;
 pub mod classify;
 pub mod config;

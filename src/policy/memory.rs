@@ -5,14 +5,46 @@
 
 use crate::admit::Rung;
 use burst_plan::Market;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How long the first failure is remembered, ms: capacity comes back in minutes.
+/// How long the first failure is remembered unless burst.toml says otherwise, ms: capacity comes back in minutes.
 pub const FIRST_MS: u64 = 180_000;
-/// Longest memory of repeated failures, ms.
+/// Longest memory of repeated failures unless burst.toml says otherwise, ms.
 pub const LONGEST_MS: u64 = 900_000;
-/// A failure so long after the last one's end is a first one again, ms.
-const FORGET_MS: u64 = LONGEST_MS;
+
+/// How long failures are remembered (`[capacity]` of burst.toml).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spans {
+    /// `forget`: the first failure, ms.
+    pub first_ms: u64,
+    /// `longest`: repeated ones, ms. One that comes so long after the last one's end is a first one again.
+    pub longest_ms: u64,
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self { first_ms: FIRST_MS, longest_ms: LONGEST_MS }
+    }
+}
+
+/// What is remembered of one place, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remembered {
+    /// Instance type.
+    pub instance_type: String,
+    /// Zone.
+    pub zone: String,
+    /// Market.
+    pub market: Market,
+    /// Of launches into a cluster placement group.
+    pub grouped: bool,
+    /// Gangs of so many nodes and more are not tried.
+    pub nodes: u32,
+    /// Unix ms.
+    pub until_ms: u64,
+}
+
 /// Most places remembered; more than types × zones × markets of any site.
 pub const MOST_PLACES: usize = 4_096;
 /// Most sizes remembered of one place.
@@ -48,20 +80,20 @@ fn place(rung: &Rung, grouped: bool) -> Place {
 
 impl Memory {
     /// The rung's whole gang found no capacity. `grouped`: it was launched into a cluster placement group.
-    pub fn failed(&mut self, rung: &Rung, grouped: bool, now_ms: u64) {
+    pub fn failed(&mut self, rung: &Rung, grouped: bool, spans: Spans, now_ms: u64) {
         let key = place(rung, grouped);
         if !self.places.contains_key(&key) && self.places.len() >= MOST_PLACES {
             self.make_room();
         }
         let all = self.places.entry(key).or_default();
-        all.retain(|f| now_ms < f.until_ms.saturating_add(FORGET_MS));
+        all.retain(|f| now_ms < f.until_ms.saturating_add(spans.longest_ms));
         // A repeated failure: of this size, or of a smaller one that says the same of this one.
         let before = all.iter().filter(|f| f.nodes <= rung.nodes).max_by_key(|f| f.until_ms).copied();
         let span_ms = match before {
             // Several gangs that failed at the same time are one failure.
             Some(f) if now_ms < f.until_ms => f.span_ms,
-            Some(f) => f.span_ms.saturating_mul(2).min(LONGEST_MS),
-            None => FIRST_MS,
+            Some(f) => f.span_ms.saturating_mul(2).min(spans.longest_ms),
+            None => spans.first_ms,
         };
         let until_ms = now_ms.saturating_add(span_ms);
         // Larger gangs that are believed to fail no longer than this one say nothing more.
@@ -101,6 +133,25 @@ impl Memory {
         };
         // What does not fit in the whole zone does not fit close together either.
         of(false).max(if grouped { of(true) } else { None })
+    }
+
+    /// What is remembered now, for people: in the order of places, then sizes.
+    #[must_use]
+    pub fn shown(&self, now_ms: u64) -> Vec<Remembered> {
+        let mut out = Vec::new();
+        for (p, all) in &self.places {
+            let mut live: Vec<&Failure> = all.iter().filter(|f| now_ms < f.until_ms).collect();
+            live.sort_by_key(|f| f.nodes);
+            out.extend(live.into_iter().map(|f| Remembered {
+                instance_type: p.kind.clone(),
+                zone: p.zone.clone(),
+                market: p.market,
+                grouped: p.grouped,
+                nodes: f.nodes,
+                until_ms: f.until_ms,
+            }));
+        }
+        out
     }
 
     /// Places remembered, for metrics.
@@ -151,7 +202,7 @@ mod tests {
     #[test]
     fn a_failure_speaks_of_its_size_and_larger_ones_of_its_place_only() {
         let mut m = Memory::default();
-        m.failed(&plain(8), true, 1_000);
+        m.failed(&plain(8), true, Spans::default(), 1_000);
         let until = Some(1_000 + FIRST_MS);
         assert_eq!(m.dry_until(&plain(8), true, 1_000), until);
         assert_eq!(m.dry_until(&plain(9), true, 1_000), until);
@@ -160,7 +211,7 @@ mod tests {
         assert_eq!(m.dry_until(&rung("a.b", 8, Market::Spot), true, 1_000), None);
         assert_eq!(m.dry_until(&rung("c.d", 8, Market::OnDemand), true, 1_000), None);
         assert_eq!(m.dry_until(&plain(8), true, 1_000 + FIRST_MS), None, "it ends");
-        m.failed(&plain(8), false, 1_000);
+        m.failed(&plain(8), false, Spans::default(), 1_000);
         assert_eq!(m.dry_until(&plain(8), true, 2_000), until, "nor close together");
     }
 
@@ -169,15 +220,15 @@ mod tests {
         let mut m = Memory::default();
         let (mut now, mut spans) = (0, Vec::new());
         for _ in 0..6 {
-            m.failed(&plain(4), true, now);
-            m.failed(&plain(4), true, now);
+            m.failed(&plain(4), true, Spans::default(), now);
+            m.failed(&plain(4), true, Spans::default(), now);
             let until = m.dry_until(&plain(4), true, now).expect("dry");
             spans.push(until - now);
             now = until;
         }
         assert_eq!(spans, [180_000, 360_000, 720_000, LONGEST_MS, LONGEST_MS, LONGEST_MS]);
         m.won(&plain(3), true);
-        m.failed(&plain(4), true, now);
+        m.failed(&plain(4), true, Spans::default(), now);
         assert_eq!(
             m.dry_until(&plain(4), true, now),
             Some(now + LONGEST_MS),
@@ -185,18 +236,33 @@ mod tests {
         );
         m.won(&plain(4), true);
         assert_eq!((m.dry_until(&plain(4), true, now), m.len()), (None, 0));
-        m.failed(&plain(4), true, now);
+        m.failed(&plain(4), true, Spans::default(), now);
         assert_eq!(m.dry_until(&plain(4), true, now), Some(now + FIRST_MS), "begins anew");
-        let later = now + FIRST_MS + FORGET_MS;
-        m.failed(&plain(4), true, later);
+        let later = now + FIRST_MS + LONGEST_MS;
+        m.failed(&plain(4), true, Spans::default(), later);
         assert_eq!(m.dry_until(&plain(4), true, later), Some(later + FIRST_MS), "long ago is no repetition");
+    }
+
+    #[test]
+    fn spans_are_the_sites_and_people_are_shown_what_is_remembered() {
+        let spans = Spans { first_ms: 1_000, longest_ms: 1_500 };
+        let mut m = Memory::default();
+        m.failed(&plain(4), true, spans, 0);
+        m.failed(&plain(2), false, spans, 0);
+        assert_eq!(m.dry_until(&plain(4), true, 0), Some(1_000));
+        m.failed(&plain(4), true, spans, 1_000);
+        let shown: Vec<_> = m.shown(1_200).into_iter().map(|r| (r.nodes, r.grouped, r.until_ms)).collect();
+        assert_eq!(shown, [(4, true, 2_500)], "twice as long would pass the longest");
+        m.failed(&plain(4), true, spans, 4_000);
+        assert_eq!(m.dry_until(&plain(4), true, 4_000), Some(5_000), "long ago is no repetition");
+        assert!(m.shown(9_000).is_empty());
     }
 
     #[test]
     fn the_memory_is_bounded() {
         let mut m = Memory::default();
         for i in 0..MOST_PLACES + 50 {
-            m.failed(&rung(&format!("t{i}.x"), 1, Market::OnDemand), true, i as u64);
+            m.failed(&rung(&format!("t{i}.x"), 1, Market::OnDemand), true, Spans::default(), i as u64);
         }
         assert_eq!(m.len(), MOST_PLACES);
         assert_eq!(m.dry_until(&rung("t0.x", 1, Market::OnDemand), true, 0), None, "the oldest went");
@@ -204,7 +270,7 @@ mod tests {
             m.dry_until(&rung(&format!("t{}.x", MOST_PLACES + 49), 1, Market::OnDemand), true, 0).is_some()
         );
         for n in (1..=1_000).rev() {
-            m.failed(&plain(n), true, u64::from(1_000 - n));
+            m.failed(&plain(n), true, Spans::default(), u64::from(1_000 - n));
         }
         assert!(m.places.values().all(|all| all.len() <= MOST_SIZES));
     }
@@ -226,7 +292,7 @@ mod tests {
                         prop_assert_eq!(m.dry_until(&plain(nodes), false, now), None);
                     }
                     false => {
-                        m.failed(&plain(nodes), grouped, now);
+                        m.failed(&plain(nodes), grouped, Spans::default(), now);
                         prop_assert!(m.dry_until(&plain(nodes), grouped, now).is_some_and(|t| t >= now + FIRST_MS));
                     }
                 }

@@ -256,7 +256,7 @@ local_partition = \"cpu\"
     );
     let mut text = format!(
         "[cluster]\nname = \"burst{port}\"\nstate_dir = \"{d}/burst\"\nlisten = \"{addr}:{http}\"\n{advertise}\n[aws]\nregion = \
-         \"us-east-2\"\nendpoint_url = \"http://127.0.0.1:{sim}\"\n{aws}\n[prices]\nfile = \"{d}/etc/prices.json\"\n\n\
+         \"us-east-2\"\nendpoint_url = \"http://127.0.0.1:{sim}\"\n{aws}\n[capacity]\nforget = \"1s\"\nlongest = \"2s\"\n[prices]\nfile = \"{d}/etc/prices.json\"\n\n\
          [pool.efa]\n{pool}",
         port = at.port,
         aws = spec.aws_toml,

@@ -1,7 +1,7 @@
 //! EC2 with its moods: slow, throttled, without capacity, answers lost on the way; what was asked for happens even if
 //! who asked is gone.
 
-use crate::{dice::Dice, laws::Laws};
+use crate::{dice::Dice, laws::Laws, published::Published};
 use async_trait::async_trait;
 use burst_cloud::{
     Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec,
@@ -42,6 +42,8 @@ pub struct Moody {
     pub laws: Laws,
     /// How bad it is.
     pub mood: Mood,
+    /// EC2's throttling, where the story has it.
+    pub published: Option<Published>,
     /// When this life stopped being the active controller, true ms; 0: it is.
     pub passive_since: Arc<AtomicU64>,
 }
@@ -69,6 +71,9 @@ impl Moody {
         if changes && since > 0 && now > since + UNDER_WAY_MS {
             self.laws
                 .broke(self.dice.passed_ms(), format!("{api} by a controller that is not the active one"));
+        }
+        if let Some(p) = self.published.as_ref().filter(|p| !p.request(api, self.dice.passed_ms())) {
+            return Err(p.refuse(api));
         }
         let bad = self.mood.get();
         let slow = if self.dice.chance(bad / 4) { 20_000 } else { 120 };
@@ -147,6 +152,10 @@ impl Cloud for Moody {
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         let (c, request) = (self.inner.clone(), request.clone());
         let (dice, laws) = (self.dice.clone(), self.laws.clone());
+        let (nodes, at) = (u64::from(request.nodes), self.dice.passed_ms());
+        if let Some(p) = self.published.as_ref().filter(|p| !p.launches(nodes, at)) {
+            return Err(p.refuse("CreateFleet"));
+        }
         let effect = async move {
             let answer = c.create_fleet(&request).await;
             let text = match &answer {

@@ -8,13 +8,16 @@
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
 mod cloud;
+mod crowd;
 mod dice;
 mod laws;
 mod life;
 mod nodes;
+mod published;
 mod seat;
 mod slurm;
 mod story;
 mod users;
 
+pub use crowd::{Crowd, Served, serve};
 pub use story::{Told, run};

@@ -3,6 +3,7 @@
 use crate::{
     cloud::{Mood, Moody},
     dice::Dice,
+    published::Published,
     seat::Seat,
     slurm::Slurm,
 };
@@ -48,6 +49,8 @@ pub struct Outside {
     pub dice: Dice,
     /// EC2's mood.
     pub mood: Mood,
+    /// EC2's throttling, where the story has it.
+    pub published: Option<Published>,
     /// Slurm's passing errors and the disk's, in thousandths.
     pub trouble: Arc<AtomicU64>,
     /// The journal's file.
@@ -106,6 +109,7 @@ impl Life {
             dice: out.dice.clone(),
             laws: out.slurm.laws.clone(),
             mood: out.mood.clone(),
+            published: out.published.clone(),
             passive_since: passive_since.clone(),
         };
         let hands = Hands {
@@ -114,6 +118,7 @@ impl Life {
             cloud: Arc::new(cloud),
             journal,
             prepare: Arc::new(Prepare::default()),
+            rates: Arc::default(),
             shared,
             cluster: "11111111-2222-4333-8444-555555555555".into(),
             name: "soak".into(),

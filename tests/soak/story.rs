@@ -41,6 +41,9 @@ epilog_limit = "30s"
 orphan_limit = "60s"
 retry_min = "5s"
 retry_max = "30s"
+[capacity]
+forget = "5s"
+longest = "30s"
 [[pool.efa.block]]
 type = "hpc7a.96xlarge"
 nodes = "efa7-[0001-0048]"
@@ -66,7 +69,7 @@ impl Now {
     pub fn sender(&self) -> Option<mpsc::Sender<Msg>> {
         self.life().map(|h| h.sender())
     }
-    fn set(&self, handle: Option<Handle>) {
+    pub(crate) fn set(&self, handle: Option<Handle>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = handle;
     }
 }
@@ -117,6 +120,7 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
         ec2: ec2.clone(),
         dice: dice.clone(),
         mood: Mood::default(),
+        published: None,
         trouble: Arc::new(AtomicU64::new(0)),
         disk: disk(),
         config,

@@ -29,15 +29,16 @@ fn intake(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) 
     Intake { id, uid, name: "soak".into(), at_ms, user_hold: false, draft: Arc::new(draft) }
 }
 
-/// One person's job, from sbatch on.
-pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
-    tokio::time::sleep(out.dice.ms(0, story_ms)).await;
+/// One sbatch: a job of so many nodes, or an array of such tasks. None: slurmctld is too busy.
+pub async fn submit(
+    out: &Outside,
+    now: &Now,
+    (number, uid): (u64, u32),
+    nodes: u32,
+    tasks: Option<u32>,
+) -> Option<u32> {
     let dice = &out.dice;
-    let uid = 1_000 + u32::try_from(dice.range(0, 5)).unwrap_or(0);
-    let nodes = dice.pick(&[1, 1, 2, 2, 3, 4, 8, 16]).unwrap_or(1);
-    let tasks = dice.chance(60).then(|| u32::try_from(dice.range(2, 5)).unwrap_or(2));
-    let nodes = if tasks.is_some() { nodes.min(3) } else { nodes };
-    let letter = intake(&out, uid, nodes, tasks, number);
+    let letter = intake(out, uid, nodes, tasks, number);
     // sbatch waits for slurmctld.
     let handle = loop {
         match now.life() {
@@ -46,10 +47,8 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
         }
     };
     let comment = says::submitted(&letter.id);
-    if handle.sender().try_send(Msg::Intake(Box::new(letter))).is_err() {
-        return;
-    }
-    let id = out.slurm.submit(Job {
+    handle.sender().try_send(Msg::Intake(Box::new(letter))).ok()?;
+    Some(out.slurm.submit(Job {
         id: 0,
         array: 0,
         task: None,
@@ -73,7 +72,18 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
         over_ms: 0,
         requeue: dice.chance(700),
         starts: 0,
-    });
+    }))
+}
+
+/// One person's job, from sbatch on.
+pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
+    tokio::time::sleep(out.dice.ms(0, story_ms)).await;
+    let dice = &out.dice;
+    let uid = 1_000 + u32::try_from(dice.range(0, 5)).unwrap_or(0);
+    let nodes = dice.pick(&[1, 1, 2, 2, 3, 4, 8, 16]).unwrap_or(1);
+    let tasks = dice.chance(60).then(|| u32::try_from(dice.range(2, 5)).unwrap_or(2));
+    let nodes = if tasks.is_some() { nodes.min(3) } else { nodes };
+    let Some(id) = submit(&out, &now, (number, uid), nodes, tasks).await else { return };
     out.slurm
         .laws
         .note(dice.passed_ms(), format!("user   {uid} submits job {id} of {nodes} nodes, tasks {tasks:?}"));

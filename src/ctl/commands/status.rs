@@ -16,6 +16,8 @@ struct Status {
     cluster: Cluster,
     pools: Vec<Pool>,
     gangs: Vec<Gang>,
+    ec2: super::ec2::Ec2,
+    places: Vec<super::ec2::Place>,
     warnings: Vec<String>,
 }
 
@@ -75,6 +77,7 @@ fn render(s: &Status, now: u64) -> String {
             let _ = writeln!(text, "pool {}: {}", p.name, printable(why));
         }
     }
+    text.push_str(&super::ec2::render(&s.ec2, &s.places, now));
     if s.gangs.is_empty() {
         text.push_str("\nNo gangs under way.\n");
         return text;

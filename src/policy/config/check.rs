@@ -3,6 +3,7 @@
 use super::{
     Aws, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
     block::blocks,
+    ec2,
     read::{Notes, Table},
 };
 use crate::types::TypeBook;
@@ -40,6 +41,8 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
             f
         },
         limits: limits(&root.table("limits")),
+        capacity: ec2::capacity(&root.table("capacity")),
+        rates: ec2::rates(&root.table("rates")),
     };
     root.finish();
     across::check(&config, &root);

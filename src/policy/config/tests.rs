@@ -50,6 +50,26 @@ fn defaults_follow_from_the_types() {
 }
 
 #[test]
+fn rates_and_memory_have_ec2s_defaults_and_are_the_sites() {
+    let c = good();
+    assert_eq!((c.capacity.first_ms, c.capacity.longest_ms), (180_000, 900_000));
+    assert_eq!((c.rates.launch.size, c.rates.launch.per_s, c.rates.instances.size), (50, 5, 1_000));
+    let own = "[capacity]\nforget = \"20m\"\n[rates]\nlaunch = \"10/1\"\n";
+    let c = Config::parse(&format!("{GOOD}{own}"), "burst.toml").expect("good");
+    assert_eq!((c.capacity.first_ms, c.capacity.longest_ms), (1_200_000, 1_200_000));
+    assert_eq!((c.rates.launch.size, c.rates.launch.per_s, c.rates.describe.per_s), (10, 1, 20));
+    let wrong = "[capacity]\nforget = \"2m\"\nlongest = \"1m\"\n[rates]\nlaunch = \"50\"\nlanch = \"1/1\"\n";
+    let e = errors(&format!("{GOOD}{wrong}"));
+    for part in [
+        "capacity.longest: is shorter than forget",
+        "rates.launch: `50` is not a bucket",
+        "did you mean `launch`?",
+    ] {
+        assert!(e.contains(part), "{part} is not in {e}");
+    }
+}
+
+#[test]
 fn all_errors_at_once_with_their_lines() {
     let text = GOOD
         .replace("efa = \"required\"", "efa = \"maybe\"")

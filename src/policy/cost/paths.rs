@@ -7,7 +7,7 @@ use crate::{
     admit::{Admission, Rung, Verdict},
     classify::Class,
     config::Pool,
-    gang::{Effect, Gang, Grant, House, JobView, NodeView, Outcome, Phase, Seen, Trouble, done, step},
+    gang::{Effect, Gang, Grant, House, JobView, NodeView, Outcome, Phase, Seen, Trouble, Turn, done, step},
 };
 use burst_plan::{Else, Geometry, Market, Request};
 use proptest::prelude::*;
@@ -62,8 +62,11 @@ impl House for World {
         let names = self.pool.blocks.get(block)?.names.iter();
         Some(names.filter(|n| !up.contains_key(*n)).take(count as usize).cloned().collect())
     }
-    fn dry_until(&self, _: &Rung) -> Option<u64> {
+    fn dry_until(&self, _: &Gang, _: &Rung) -> Option<u64> {
         None
+    }
+    fn turn(&self, _: &Gang, _: &Rung, _: u64) -> Turn {
+        Turn::Go
     }
     fn shortage(&self, _: &JobView) -> Option<String> {
         None

@@ -20,6 +20,8 @@ pub enum Outcome {
 const INTENT_TRIES: u32 = 8;
 /// First pause after a failed call, ms; doubles up to [`PAUSE_MOST_MS`].
 const PAUSE_MS: u64 = 500;
+/// Shortest pause after a failed call of EC2's, ms.
+const PAUSE_LEAST_MS: u64 = 50;
 /// Longest pause after a failed call, ms.
 const PAUSE_MOST_MS: u64 = 30_000;
 /// Pause when credentials or configuration are wrong: a person has to act, ms.
@@ -182,7 +184,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (_, Outcome::Failed(t)) => {
             g.blame(&t, now);
-            failed(g, &t, now);
+            failed(g, &t, house, now);
             None
         }
         (_, _) => None,
@@ -191,6 +193,11 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
 
 fn pause(tries: u32) -> u64 {
     PAUSE_MS.saturating_mul(1 << tries.min(10)).min(PAUSE_MOST_MS)
+}
+
+/// The same with full jitter, for EC2: calls that failed together do not come back together.
+fn backoff(tries: u32, house: &dyn House) -> u64 {
+    (pause(tries) * house.jitter().min(1_000) / 1_000).max(PAUSE_LEAST_MS)
 }
 
 fn settle(g: &mut Gang, now: u64) {
@@ -202,11 +209,11 @@ fn settle(g: &mut Gang, now: u64) {
 }
 
 /// Hold, Terminate, Cancel or MoveLocal failed.
-fn failed(g: &mut Gang, t: &Trouble, now: u64) {
+fn failed(g: &mut Gang, t: &Trouble, house: &dyn House, now: u64) {
     match &mut g.phase {
         // Terminating is tried for ever: nothing else ends the bill.
         Phase::Ending { retry_ms, tries, .. } => {
-            *retry_ms = now + pause(*tries);
+            *retry_ms = now + backoff(*tries, house);
             *tries = tries.saturating_add(1);
         }
         Phase::Held | Phase::Waiting { .. } | Phase::Planned => {
@@ -296,13 +303,13 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
     if t.ambiguous || (g.sent && says_nothing) {
         g.sent = true;
         // Only a replay with the same token can tell: never give an unanswered intent up.
-        let retry_ms = now + if t.class == Class::Auth { PAUSE_MOST_MS } else { pause(tries) };
+        let retry_ms = now + if t.class == Class::Auth { PAUSE_MOST_MS } else { backoff(tries, house) };
         g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries.saturating_add(1) };
         g.note(format!("no answer to CreateFleet ({}); asking again with the same token", t.code), now);
         return None;
     }
     if matches!(t.class, Class::Throttle | Class::Transient | Class::Unknown) && tries < INTENT_TRIES {
-        let retry_ms = now + pause(tries) + house.jitter();
+        let retry_ms = now + backoff(tries, house);
         g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries + 1 };
         g.note(format!("{}: trying again", t.code), now);
         return None;

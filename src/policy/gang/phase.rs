@@ -17,6 +17,20 @@ pub enum Why {
     Capacity,
     /// No free node names.
     Names,
+    /// EC2's rate budget is used by gangs before it.
+    Rate {
+        /// When that was said, Unix ms.
+        said_ms: u64,
+        /// When it is expected to be launched, Unix ms.
+        expected_ms: u64,
+    },
+    /// EC2 fails call after call: it is left alone for a while.
+    Outage {
+        /// Which calls, where.
+        calls: String,
+        /// The last error's code.
+        code: String,
+    },
     /// EC2 or Slurm could not be asked; the last error says how.
     Trouble,
 }

@@ -32,7 +32,7 @@ pub fn sentence(g: &Gang) -> String {
     let gang = what(g);
     let text = match &g.phase {
         Phase::Submitted | Phase::Held => HELD.to_owned(),
-        Phase::Waiting { why, until_ms } => waiting(why, *until_ms),
+        Phase::Waiting { why, until_ms } => waiting(g, why, *until_ms),
         Phase::Planned => "choosing where to launch".to_owned(),
         Phase::Launching { rung, .. } if !g.members.is_empty() => format!(
             "replacing {} of {} nodes ({} in {}) that did not come up",
@@ -86,7 +86,7 @@ fn what(g: &Gang) -> String {
     }
 }
 
-fn waiting(why: &Why, until_ms: Option<u64>) -> String {
+fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
     let when = until_ms.map(|t| format!(", next try at {} UTC", clock(t))).unwrap_or_default();
     match why {
         Why::Dependency(d) => format!("nothing is launched yet: waiting for its dependency {d}"),
@@ -95,7 +95,21 @@ fn waiting(why: &Why, until_ms: Option<u64>) -> String {
         ),
         Why::UserHold => "nothing is launched: held by its owner (scontrol release resumes it)".to_owned(),
         Why::Limits(what) => format!("nothing is launched: {what}{when}"),
-        Why::Capacity => format!("no capacity for the whole gang in any place the pool allows{when}"),
+        Why::Capacity => {
+            let places = match g.dry.is_empty() {
+                true => String::new(),
+                false => format!(" (remembered: {})", g.dry.join(", ")),
+            };
+            format!("no capacity for the whole gang in any place the pool allows{places}{when}")
+        }
+        Why::Rate { said_ms, expected_ms } => {
+            let s = expected_ms.saturating_sub(*said_ms).div_ceil(1_000);
+            let at = clock(*expected_ms);
+            format!("EC2's request budget is used by gangs before it: expected in about {s} s (at {at} UTC)")
+        }
+        Why::Outage { calls, code } => {
+            format!("EC2's calls fail one after another ({calls}: {code}): it is left alone{when}")
+        }
         Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
         Why::Trouble => format!("cannot launch now{when}"),
     }
@@ -113,6 +127,12 @@ fn ending(then: &Then, stage: &Stage) -> String {
         Then::Later { why } => format!("gang given back ({what}); held: Slurm would not start it: {why}"),
         Then::Failed(why) => format!("gang given back ({what}); {why}"),
     }
+}
+
+/// A rung whose capacity is remembered as missing.
+pub(super) fn dry(rung: &crate::admit::Rung, until_ms: u64) -> String {
+    let (n, kind, at) = (rung.nodes, &rung.instance_type, clock(until_ms));
+    format!("{n} x {kind} ({}) in {} until {at} UTC", market(rung), rung.zone)
 }
 
 /// `HH:MM:SS` of a Unix time in ms, UTC.

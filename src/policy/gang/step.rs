@@ -1,12 +1,14 @@
 //! From a gang and the world to the next effect.
 
-use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Why, boot, says};
+use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, says, turns};
 use crate::admit::Verdict;
 use burst_plan::Else;
 
 /// A submitted job that a look at the job table begun so long after does not show was refused by slurmctld or only
 /// tested (ms).
 pub const RECORD_MS: u64 = 60_000;
+/// Remembered places that a comment names.
+const DRY_SHOWN: usize = 4;
 /// Pause between looks at names, ms.
 const NAMES_MS: u64 = 3_000;
 /// A name that does not go down is asked again after this time (ms).
@@ -203,7 +205,10 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
                 Why::Limits(_) => until_ms.is_none_or(|t| now >= t),
                 _ => until_ms.is_none_or(|t| now >= t),
             };
-            if free {
+            if free && turns::waits(&why) {
+                // Asking for its turn again is nothing new.
+                g.phase = Phase::Planned;
+            } else if free {
                 g.enter(Phase::Planned, "may be launched now", now);
             }
             None
@@ -225,10 +230,17 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             give_up(g, "BootLimit", text, now);
             None
         }
-        Phase::Launching { rung, retry_ms, .. } => (now >= retry_ms).then(|| {
+        Phase::Launching { rung, retry_ms, tries } => {
+            if now < retry_ms {
+                return None;
+            }
+            if let Turn::Wait { ask_ms, .. } = house.turn(g, &rung, now) {
+                g.phase = Phase::Launching { rung, retry_ms: ask_ms, tries };
+                return None;
+            }
             let comment = Some(says::comment(g)).filter(|c| *c != g.commented);
-            Effect::Launch { rung, comment }
-        }),
+            Some(Effect::Launch { rung, comment })
+        }
         Phase::Granted { look_ms } => {
             if g.members.iter().any(|m| m.ip.is_none()) {
                 return (now >= look_ms).then_some(Effect::Addresses);
@@ -300,8 +312,10 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     };
     g.worst = admission.worst_cost;
     let mut no_names = false;
+    let mut dry = Vec::new();
     while let Some(rung) = admission.ladder.get(g.rung) {
-        if house.dry_until(rung).is_some_and(|t| t > now) {
+        if let Some(t) = house.dry_until(g, rung).filter(|t| *t > now) {
+            dry.push(says::dry(rung, t));
             g.rung += 1;
             continue;
         }
@@ -310,11 +324,19 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             g.rung += 1;
             continue;
         };
+        if let Turn::Wait { ask_ms, why } = house.turn(g, rung, now) {
+            turns::wait(g, why, ask_ms, now);
+            return None;
+        }
         g.names = names;
         g.attempt += 1;
         g.intent += 1;
         g.unsure = true;
-        let text = format!("{} x {} in {}", rung.nodes, rung.instance_type, rung.zone);
+        let passed = match dry.first() {
+            Some(place) => format!("; no capacity for {place}"),
+            None => String::new(),
+        };
+        let text = format!("{} x {} in {}{passed}", rung.nodes, rung.instance_type, rung.zone);
         g.enter(Phase::Launching { rung: rung.clone(), retry_ms: 0, tries: 0 }, text, now);
         return None;
     }
@@ -351,7 +373,13 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
-    let until = adm.wait.map_or(now + pause, |w| (now + pause).min(since + w.0 * 1000));
+    let dry: Vec<(&crate::Rung, u64)> =
+        adm.ladder.iter().filter_map(|r| Some((r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
+    g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
+    // Where every place is remembered, nothing can come of a try before the first is forgotten.
+    let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == adm.ladder.len());
+    let next = (now + pause).max(first.map_or(0, |t| t + full / 4 * house.jitter().min(1000) / 1000));
+    let until = adm.wait.map_or(next, |w| next.min(since + w.0 * 1000));
     g.enter(Phase::Waiting { until_ms: Some(until), why: Why::Capacity }, "no rung had capacity", now);
     None
 }

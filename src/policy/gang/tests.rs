@@ -9,6 +9,7 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use std::{cell::RefCell, collections::BTreeMap};
 
 mod boot;
+mod turns;
 
 struct World {
     pool: Pool,
@@ -18,6 +19,8 @@ struct World {
     otherwise: Else,
     wait: Option<Seconds>,
     refuse: Option<String>,
+    dry: RefCell<BTreeMap<String, u64>>,
+    turn: RefCell<Option<(u64, Why)>>,
     shortage: RefCell<Option<String>>,
 }
 
@@ -92,6 +95,8 @@ impl World {
             otherwise: Else::Wait,
             wait: None,
             refuse: None,
+            dry: RefCell::default(),
+            turn: RefCell::new(None),
             shortage: RefCell::new(None),
         }
     }
@@ -152,8 +157,14 @@ impl House for World {
             .collect();
         (free.len() == count as usize).then_some(free)
     }
-    fn dry_until(&self, _: &Rung) -> Option<u64> {
-        None
+    fn dry_until(&self, _: &Gang, rung: &Rung) -> Option<u64> {
+        self.dry.borrow().get(&rung.zone).copied()
+    }
+    fn turn(&self, _: &Gang, _: &Rung, _: u64) -> Turn {
+        match self.turn.borrow().clone() {
+            Some((ask_ms, why)) => Turn::Wait { ask_ms, why },
+            None => Turn::Go,
+        }
     }
     fn shortage(&self, _: &JobView) -> Option<String> {
         self.shortage.borrow().clone()

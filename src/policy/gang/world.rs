@@ -100,6 +100,20 @@ impl NodeView {
     }
 }
 
+/// Whether a gang may call CreateFleet now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// Yes.
+    Go,
+    /// Not yet.
+    Wait {
+        /// When to ask again, Unix ms.
+        ask_ms: u64,
+        /// [`Why::Rate`] or [`Why::Outage`].
+        why: Why,
+    },
+}
+
 /// The world as one gang sees it.
 pub trait House {
     /// The job.
@@ -114,7 +128,10 @@ pub trait House {
     /// Free names of a block, or None where there are too few.
     fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>>;
     /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
-    fn dry_until(&self, rung: &Rung) -> Option<u64>;
+    fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64>;
+    /// Asks for the gang's turn to launch: EC2's rate budget and the breakers. What is granted is counted until the
+    /// launch is settled, so that asking twice for one launch costs nothing.
+    fn turn(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Turn;
     /// What Slurm lacks to start the job at all (licences), in words.
     fn shortage(&self, job: &JobView) -> Option<String>;
     /// Measured provisioning time of the pool, seconds.

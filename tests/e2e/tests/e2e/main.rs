@@ -18,6 +18,7 @@ mod netns;
 mod nodes;
 mod orphan;
 mod plain;
+mod rates;
 mod refusals;
 mod requeue;
 mod sim;

@@ -1,0 +1,233 @@
+//! The model against EC2's published figures.
+
+use super::{bucket::STEPS, *};
+use proptest::prelude::*;
+
+fn budget() -> Budget {
+    Budget::new(Buckets::default(), 0)
+}
+
+/// When it is expected; 0: admitted.
+fn expected(b: &mut Budget, gang: &str, nodes: u32, now: u64) -> u64 {
+    match b.admit(gang, nodes, now) {
+        Answer::Ok => 0,
+        Answer::Wait { expected_ms, ask_ms } => {
+            assert!(now < ask_ms && ask_ms <= expected_ms);
+            expected_ms
+        }
+    }
+}
+
+/// Gangs that ask when they are told to, all from the beginning: when each was admitted, and how often all asked.
+fn serve(b: &mut Budget, gangs: &[(&str, u32, u64)]) -> (BTreeMap<String, u64>, usize) {
+    let mut asks: Vec<(u64, usize)> = gangs.iter().enumerate().map(|(i, g)| (g.2, i)).collect();
+    let (mut out, mut count) = (BTreeMap::new(), 0);
+    while let Some(at) = asks.iter().enumerate().min_by_key(|(_, a)| **a).map(|(i, _)| i) {
+        let (now, i) = asks.swap_remove(at);
+        let (name, nodes, _) = gangs[i];
+        count += 1;
+        assert!(count < 1_000_000, "never admitted");
+        match b.admit(name, nodes, now) {
+            Answer::Wait { ask_ms, .. } => asks.push((ask_ms, i)),
+            Answer::Ok => {
+                assert!(b.called(name));
+                b.settled(name, Settled::Granted);
+                out.insert(name.to_owned(), now);
+            }
+        }
+    }
+    (out, count)
+}
+
+#[test]
+fn what_is_published_holds() {
+    let mut b = budget();
+    assert_eq!(b.admit("a", 1_000, 0), Answer::Ok);
+    // After the first thousand, 500 more take 250 s.
+    assert_eq!(expected(&mut b, "b", 500, 0), 250_000);
+    assert_eq!(b.admit("b", 500, 250_000), Answer::Ok);
+    assert_eq!(b.waiting(), 0);
+    let mut b = budget();
+    for i in 0..50 {
+        assert_eq!(b.admit(&i.to_string(), 1, 0), Answer::Ok, "request {i}");
+    }
+    assert_eq!(expected(&mut b, "next", 1, 0), 200, "five a second");
+    assert_eq!(expected(&mut b, "after", 1, 0), 400, "in the order in which they came");
+    assert_eq!(b.admit("after", 1, 200), Answer::Wait { ask_ms: 400, expected_ms: 400 }, "nobody passes");
+    assert_eq!(b.admit("next", 1, 200), Answer::Ok);
+    assert_eq!(budget().admit("vast", 5_000, 0), Answer::Ok, "more than the bucket: when it is full");
+}
+
+#[test]
+fn a_hundred_gangs_at_once_take_what_the_buckets_take() {
+    let names: Vec<String> = (0..100).map(|i| format!("g{i:03}")).collect();
+    let gangs: Vec<(&str, u32, u64)> = names.iter().map(|n| (n.as_str(), 8, 0)).collect();
+    let (at, asks) = serve(&mut budget(), &gangs);
+    // 800 instances are there; 100 calls are 50 at once and 50 at five a second.
+    assert_eq!(at.values().max(), Some(&10_000));
+    assert_eq!(asks, 150, "each is told its time once");
+    let gangs: Vec<(&str, u32, u64)> = names.iter().map(|n| (n.as_str(), 40, 0)).collect();
+    let (at, asks) = serve(&mut budget(), &gangs);
+    // 4,000 instances: 3,000 of them at two a second.
+    let last = at.values().max().copied().unwrap_or(0);
+    assert!((1_500_000..1_560_000).contains(&last), "{last}");
+    assert!(asks < 100 * 60, "{asks} questions");
+}
+
+#[test]
+fn small_gangs_are_served_beside_a_huge_one_and_the_huge_one_is_not_starved() {
+    let mut b = budget();
+    assert_eq!(b.admit("first", 1_000, 0), Answer::Ok);
+    let mut huge = expected(&mut b, "huge", 800, 0);
+    let (mut now, mut served) = (0, 0u32);
+    let done = loop {
+        now += 500;
+        // Somebody small asks all the time.
+        let small = format!("small{now}");
+        if b.admit(&small, 1, now) == Answer::Ok {
+            assert!(b.called(&small));
+            b.settled(&small, Settled::Granted);
+            served += 1;
+        } else {
+            b.leave(&small);
+        }
+        if now >= huge.min(now + ASK_MS) || now % ASK_MS == 0 {
+            match b.admit("huge", 800, now) {
+                Answer::Ok => break now,
+                Answer::Wait { expected_ms, .. } => huge = expected_ms,
+            }
+        }
+        assert!(now < 2_000_000, "starved");
+    };
+    assert!(done <= 830_000, "half of the flow is its own: {done}");
+    assert!(served >= 380, "the other half serves the small ones: {served}");
+}
+
+#[test]
+fn throttles_slow_the_model_and_success_brings_it_back() {
+    let mut b = budget();
+    b.throttled(Throttled::Requests(Family::Launch), 0);
+    assert_eq!(expected(&mut b, "a", 1, 0), 400, "empty, and half the flow");
+    for _ in 0..20 {
+        b.throttled(Throttled::Requests(Family::Launch), 0);
+    }
+    assert_eq!(expected(&mut b, "a", 1, 0), 1_600, "not slower than an eighth");
+    for _ in 0..STEPS {
+        b.succeeded(Family::Launch);
+    }
+    assert_eq!(expected(&mut b, "a", 1, 0), 200);
+    b.throttled(Throttled::Launches, 1_000);
+    assert_eq!(expected(&mut b, "a", 4, 1_000), 5_000, "four at one a second");
+    assert_eq!(b.draw(Family::Describe, 1_000, 1_000), 0, "the other buckets are what they were");
+}
+
+#[test]
+fn every_call_is_counted_and_none_waits_longer_than_it_may() {
+    let mut b = budget();
+    let waits: Vec<u64> = (0..102).map(|_| b.draw(Family::Describe, 10_000, 0)).collect();
+    assert!(waits.iter().take(100).all(|w| *w == 0));
+    assert_eq!(waits.get(100..), Some(&[50, 100][..]), "twenty a second, one after the other");
+    assert_eq!(b.draw(Family::Describe, 10_000, 100), 50);
+    assert_eq!(b.draw_ends(500, 10_000, 0), 0);
+    assert_eq!(b.draw_ends(500, 10_000, 0), 0);
+    assert_eq!(b.draw_ends(100, 10_000, 0), 5_000, "ended instances have a bucket of their own: {b:?}");
+    assert_eq!(b.draw_ends(500, 10_000, 0), 10_000, "not blocked for long");
+    assert_eq!(b.draw_ends(1, 10_000, 0), 10_000, "what is lacking does not grow without bound");
+}
+
+#[test]
+fn an_admitted_launch_is_counted_once_and_what_was_not_launched_is_given_back() {
+    let mut b = budget();
+    assert_eq!(b.admit("a", 600, 0), Answer::Ok);
+    assert_eq!(b.admit("a", 600, 0), Answer::Ok, "it has not left yet");
+    assert!(b.called("a") && !b.called("a"));
+    // Its answer was lost: the same launch again is one more call, and no more instances.
+    assert_eq!(b.admit("a", 600, 0), Answer::Ok);
+    assert!(b.called("a"));
+    assert!(expected(&mut b, "b", 500, 0) > 0);
+    b.settled("a", Settled::Refused);
+    assert_eq!(b.admit("b", 500, 0), Answer::Ok, "no capacity: nothing was launched");
+    b.leave("b");
+    assert_eq!(b.admit("c", 1_000, 0), Answer::Ok, "it left before it launched");
+    assert!(b.called("c"));
+    b.leave("c");
+    assert!(expected(&mut b, "d", 1, 0) > 0, "what has left may have been launched");
+    let left: Vec<_> = b.shown(0).iter().map(|s| (s.name, s.left)).collect();
+    assert_eq!(left.first(), Some(&("CreateFleet", 50 - 2 - 1)));
+    assert_eq!(left.get(4), Some(&("launched instances", 0)));
+}
+
+#[test]
+fn who_has_gone_keeps_nothing() {
+    let mut b = budget();
+    assert_eq!(b.admit("first", 1_000, 0), Answer::Ok);
+    let t = expected(&mut b, "gone", 100, 0);
+    assert!(expected(&mut b, "next", 200, t) > t, "half was saved");
+    b.leave("gone");
+    assert_eq!(b.admit("next", 100, t), Answer::Ok, "what was saved is free");
+    let t = expected(&mut b, "silent", 10, t);
+    b.flow_in(t + GONE_MS + 1);
+    assert_eq!((b.waiting(), b.saved), (0, 0));
+}
+
+#[test]
+fn other_sizes_hold_from_now_on() {
+    let mut b = budget();
+    let small = Buckets { launch: Rate { size: 1, per_s: 1 }, ..Buckets::default() };
+    b.resize(small);
+    assert_eq!(b.admit("a", 1, 0), Answer::Ok);
+    assert_eq!(expected(&mut b, "b", 1, 0), 1_000);
+    assert_eq!(Rate::parse("50/5"), Ok(Rate { size: 50, per_s: 5 }));
+    for wrong in ["50", "0/5", "50/0", "a/5", "-1/5", "5000000/1", ""] {
+        assert!(Rate::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+proptest! {
+    /// Never more than bucket and flow allow, in any window from the start; everybody comes through.
+    #[test]
+    fn the_model_never_gives_more_than_ec2(
+        asks in proptest::collection::vec((0u8..6, 1u32..400, 0u64..30_000), 1..60),
+    ) {
+        let mut b = budget();
+        let (mut now, mut given, mut calls) = (0u64, 0u64, 0u64);
+        for (gang, nodes, pause) in asks {
+            now += pause;
+            let gang = gang.to_string();
+            if b.admit(&gang, nodes, now) == Answer::Ok {
+                prop_assert!(b.called(&gang));
+                b.settled(&gang, Settled::Granted);
+                given += u64::from(nodes);
+                calls += 1;
+            }
+            prop_assert!(given * 1_000 <= 1_000_000 + now * 2);
+            prop_assert!(calls * 1_000 <= 50_000 + now * 5);
+            prop_assert!(b.saved + b.instances.held <= b.instances.most);
+            prop_assert!(b.saved >= 0 && b.instances.held >= 0);
+            prop_assert_eq!(b.waiting.len(), b.turns.len());
+        }
+        let names: Vec<String> = (0u8..6).map(|g| g.to_string()).collect();
+        let gangs: Vec<(&str, u32, u64)> = names.iter().map(|n| (n.as_str(), 400, now)).collect();
+        let (at, _) = serve(&mut b, &gangs);
+        let last = at.values().max().copied().unwrap_or(0);
+        prop_assert!(last <= now + 6 * 200_000 + 6 * ASK_MS, "waited {}", last - now);
+    }
+
+    #[test]
+    fn nothing_overflows(a in any::<[u32; 4]>(), n in any::<u32>(), times in any::<[u64; 4]>()) {
+        let [size, per_s, most, flow] = a;
+        let sizes = Buckets {
+            launch: Rate { size, per_s },
+            instances: Rate { size: most, per_s: flow },
+            ..Buckets::default()
+        };
+        let mut b = Budget::new(sizes, 7);
+        for t in times {
+            let _ = b.admit("x", n, t);
+            let _ = b.admit("y", n, t);
+            let _ = b.draw_ends(n, t, t);
+            b.throttled(Throttled::Launches, t);
+            b.succeeded(Family::Launch);
+        }
+    }
+}

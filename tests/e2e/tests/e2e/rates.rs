@@ -1,0 +1,24 @@
+//! EC2's rates: launches keep to them, say how long it takes, and are never throttled.
+
+use crate::help::*;
+use burst_e2e::{Cluster, show::field};
+use serde_json::json;
+
+#[test]
+fn launches_keep_to_ec2s_rates_and_say_how_long_it_takes() {
+    let mut spec = spec("rates").simulator(&json!({"knobs": {"throttling": true}}));
+    spec.burst_toml = "[rates]\nlaunch = \"1/1\"\n".into();
+    let c = Cluster::start(spec).unwrap();
+    let jobs: Vec<u32> = (0..6).map(|_| submit(&c, 1, &[], "srun printenv SLURMD_NODENAME")).collect();
+    let last = *jobs.last().unwrap();
+    let fields = c.wait_says(last, "EC2's request budget", S).unwrap();
+    holds(field(&fields, "AdminComment"), &["expected in about", "UTC"], &last);
+    for job in &jobs {
+        ran(&c, *job, 1);
+    }
+    let fleets = asked(&c, "CreateFleet");
+    assert_eq!(fleets.len(), jobs.len(), "{fleets:#?}");
+    let audit = std::fs::read_to_string(c.sim.as_ref().unwrap().audit()).unwrap();
+    assert!(!audit.contains("RequestLimitExceeded"), "EC2 throttled");
+    finish(c);
+}
