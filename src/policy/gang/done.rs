@@ -1,6 +1,8 @@
 //! From an effect's outcome to the gang's next phase.
 
-use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, step};
+use super::{
+    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, dead, step,
+};
 use crate::{admit::Rung, classify::Class};
 
 /// What came of an effect.
@@ -206,8 +208,9 @@ fn failed(g: &mut Gang, t: &Trouble, now: u64) {
     match &mut g.phase {
         // Terminating is tried for ever: nothing else ends the bill.
         Phase::Ending { retry_ms, tries, .. } => {
-            *retry_ms = now + pause(*tries);
             *tries = tries.saturating_add(1);
+            let dead = *tries >= dead::BUDGET;
+            *retry_ms = now + if dead { dead::PAUSE_MS } else { pause(*tries - 1) };
         }
         Phase::Held | Phase::Waiting { .. } | Phase::Planned => {
             let until_ms = Some(now + PAUSE_MS * 4);

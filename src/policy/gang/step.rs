@@ -9,6 +9,8 @@ use burst_plan::Else;
 pub const RECORD_MS: u64 = 60_000;
 /// Pause between looks at names, ms.
 const NAMES_MS: u64 = 3_000;
+/// A plan of a pool in dry-run mode is made anew after this time, ms: prices and names change.
+const DRY_MS: u64 = 900_000;
 /// A name that does not go down is asked again after this time (ms).
 pub const NUDGE_MS: u64 = 60_000;
 pub use crate::limits::PAID_ATTEMPTS;
@@ -199,7 +201,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
                 return None;
             }
             let free = match why {
-                Why::Dependency(_) | Why::Begin(_) | Why::UserHold => true,
+                Why::Dependency(_) | Why::Begin(_) | Why::UserHold | Why::Stopped(_) => true,
+                Why::DryRun(_) => until_ms.is_none_or(|t| now >= t) || !is_dry(g, house),
                 Why::Limits(_) => until_ms.is_none_or(|t| now >= t),
                 _ => until_ms.is_none_or(|t| now >= t),
             };
@@ -220,6 +223,13 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             plan(g, j, house, now)
         }
         Phase::Launching { .. } if g.retired.iter().any(|r| !r.ended) => Some(Effect::Retire),
+        // What EC2 has refused so far is no launch yet: it waits like the others.
+        Phase::Launching { .. } if !g.sent && g.members.is_empty() && house.stopped(&g.pool).is_some() => {
+            g.unsure = false;
+            g.names.clear();
+            g.enter(Phase::Planned, "stopped before anything was granted", now);
+            None
+        }
         Phase::Launching { .. } | Phase::Granted { .. } if boot::overdue(g, house, now).is_some() => {
             let text = boot::overdue(g, house, now).unwrap_or_default();
             give_up(g, "BootLimit", text, now);
@@ -264,6 +274,9 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     if g.user_hold {
         return Some((Why::UserHold, None));
     }
+    if let Some(what) = house.stopped(&g.pool) {
+        return Some((Why::Stopped(what), None));
+    }
     if !j.dependency.is_empty() {
         return Some((Why::Dependency(j.dependency.clone()), None));
     }
@@ -273,6 +286,11 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     let begin = j.eligible.max(g.geometry.begin.unwrap_or(0));
     let from = begin.saturating_sub(house.lead_s(&g.pool)) * 1000;
     (from > now).then_some((Why::Begin(begin), Some(from)))
+}
+
+/// Whether the gang's pool only plans.
+fn is_dry(g: &Gang, house: &dyn House) -> bool {
+    house.pool(&g.pool).is_some_and(|p| p.dry_run)
 }
 
 /// Chooses the next rung and reserves names, or waits, or gives up, as the job wants it.
@@ -301,7 +319,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     g.worst = admission.worst_cost;
     let mut no_names = false;
     while let Some(rung) = admission.ladder.get(g.rung) {
-        if house.dry_until(rung).is_some_and(|t| t > now) {
+        if !g.insist && house.dry_until(rung).is_some_and(|t| t > now) {
             g.rung += 1;
             continue;
         }
@@ -310,6 +328,23 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             g.rung += 1;
             continue;
         };
+        if is_dry(g, house) {
+            let at_most = g.worst.map(|w| format!(", for at most USD {w}")).unwrap_or_default();
+            let what = format!(
+                "{} x {} ({}) in {}{at_most}",
+                rung.nodes,
+                rung.instance_type,
+                says::market(rung),
+                rung.zone
+            );
+            let until_ms = Some(now + DRY_MS);
+            g.enter(
+                Phase::Waiting { until_ms, why: Why::DryRun(what) },
+                "dry run: planned, not launched",
+                now,
+            );
+            return None;
+        }
         g.names = names;
         g.attempt += 1;
         g.intent += 1;
@@ -329,6 +364,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
 
 fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now: u64) -> Option<Effect> {
     g.rounds = g.rounds.saturating_add(1);
+    g.insist = false;
     let since = *g.dry_since_ms.get_or_insert(now);
     let late = adm.wait.is_some_and(|w| now.saturating_sub(since) >= w.0 * 1000);
     let local = house.pool(&g.pool).and_then(|p| p.local_partition.clone());
@@ -428,8 +464,9 @@ fn ending(
                 settled(g, then, house, now);
                 None
             } else if now >= *nudge_ms {
-                if let Phase::Ending { stage, .. } = &mut g.phase {
+                if let Phase::Ending { stage, tries, .. } = &mut g.phase {
                     *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
+                    *tries = tries.saturating_add(1);
                 }
                 Some(Effect::PowerDown)
             } else {

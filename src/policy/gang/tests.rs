@@ -9,6 +9,7 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use std::{cell::RefCell, collections::BTreeMap};
 
 mod boot;
+mod operators;
 
 struct World {
     pool: Pool,
@@ -19,6 +20,7 @@ struct World {
     wait: Option<Seconds>,
     refuse: Option<String>,
     shortage: RefCell<Option<String>>,
+    stops: RefCell<crate::stops::Stops>,
 }
 
 fn rung(zone: &str, nodes: u32) -> Rung {
@@ -61,6 +63,7 @@ fn pool() -> Pool {
         wait_limit: None,
         retry_min: Seconds(30),
         retry_max: Seconds(600),
+        dry_run: false,
         local_partition: Some("cpu".into()),
         max_nodes: 8,
         max_cost_per_job: None,
@@ -93,6 +96,7 @@ impl World {
             wait: None,
             refuse: None,
             shortage: RefCell::new(None),
+            stops: RefCell::default(),
         }
     }
     fn pending(&self, held: bool) {
@@ -157,6 +161,12 @@ impl House for World {
     }
     fn shortage(&self, _: &JobView) -> Option<String> {
         self.shortage.borrow().clone()
+    }
+    fn stopped(&self, pool: &str) -> Option<String> {
+        self.stops.borrow().reason(pool)
+    }
+    fn drained(&self, pool: &str) -> bool {
+        self.stops.borrow().drained(pool)
     }
     fn lead_s(&self, _: &str) -> u64 {
         0
@@ -360,7 +370,7 @@ fn terminating_is_tried_for_ever() {
         };
         done(&mut g, &Effect::Terminate { sweep: false }, Outcome::Failed(t), &w, now);
         assert_eq!(next(&mut g, &w, now), None, "not at once");
-        now += 31_000;
+        now += dead::PAUSE_MS;
     }
 }
 
