@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod man;
+pub mod operate;
 pub mod plan;
 pub mod slurm_conf;
 pub mod status;

@@ -12,9 +12,11 @@ mod dice;
 mod laws;
 mod life;
 mod nodes;
+mod operators;
 mod seat;
 mod slurm;
 mod story;
 mod users;
 
+pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

@@ -29,6 +29,41 @@ fn intake(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) 
     Intake { id, uid, name: "soak".into(), at_ms, user_hold: false, draft: Arc::new(draft) }
 }
 
+/// A job of one user's that works for so long (ms); nothing else happens to it.
+pub async fn submit(out: &Outside, now: &Now, nodes: u32, work_ms: u64) -> u32 {
+    let next = u64::try_from(out.slurm.tables().jobs.len()).unwrap_or(0) + 1;
+    let mut g = gang(out, 1_000, nodes, None, next);
+    let comment = says::comment(&g);
+    g.commented.clone_from(&comment);
+    let intake = Msg::Intake(Box::new(Intake { gang: g, array: false }));
+    now.sender().expect("slurmctld runs").send(intake).await.expect("the engine listens");
+    out.slurm.submit(Job {
+        id: 0,
+        array: 0,
+        task: None,
+        rest: BTreeSet::new(),
+        uid: 1_000,
+        state: State::Pending,
+        completing: None,
+        held: true,
+        held_admin: false,
+        req: Vec::new(),
+        want: nodes as usize,
+        partition: "efa".into(),
+        restarts: 0,
+        submit: out.dice.true_ms() / 1_000,
+        eligible: out.dice.true_ms() / 1_000,
+        start: 0,
+        nodes: Vec::new(),
+        comment,
+        work_ms,
+        ends_ms: 0,
+        over_ms: 0,
+        requeue: false,
+        starts: 0,
+    })
+}
+
 /// One person's job, from sbatch on.
 pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
     tokio::time::sleep(out.dice.ms(0, story_ms)).await;
