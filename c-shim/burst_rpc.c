@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

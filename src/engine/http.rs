@@ -135,7 +135,7 @@ impl Desk {
 /// It holds in memory, and a restart would forget it.
 fn not_kept(body: &Value, why: &str) -> Value {
     let says = body.get("says").and_then(Value::as_str).unwrap_or("done");
-    json!({"error": format!("{says}; but a restart of slurmctld forgets it: {why}"), "code": "journal"})
+    json!({"error": format!("{says}; but a restart of slurmctld forgets it while the journal cannot be written: {why}"), "code": "journal"})
 }
 
 async fn bootstrap(State(mut desk): State<Desk>, body: Bytes) -> Response {

@@ -35,6 +35,8 @@ pub enum Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Operators {
     pub stops: Stops,
+    /// They were changed in this life of the engine.
+    changed: bool,
     /// Gang → tries of its dead letter when it was told last.
     told: BTreeMap<String, u32>,
 }
@@ -110,7 +112,8 @@ impl Core {
         if !says.is_empty() {
             self.hands.controller.log(Loud::Info, &format!("{who}: {says}"));
         }
-        self.reconsider();
+        self.operators.changed = true;
+        self.look_again();
         Answer::Kept(word, json!({"ok": true, "says": says}))
     }
 
@@ -153,8 +156,17 @@ impl Core {
         shared.care.closed().or_else(journal).or_else(|| self.operators.stops.reason(pool))
     }
 
-    /// Something that all gangs go by has changed.
+    /// Something that all gangs go by has changed. The journal may be able to keep what it could not.
     pub(super) fn reconsider(&mut self) {
+        if self.operators.changed
+            && let Err(e) = self.hands.journal.keep_stops(&self.operators.stops, self.now())
+        {
+            tracing::warn!(error = %e, "what operators have stopped is not on disk");
+        }
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
         let living = self.slots.iter().filter(|(_, s)| s.gang.is_living() && s.busy.is_none());
         self.dirty.extend(living.map(|(k, _)| k.clone()));
     }
