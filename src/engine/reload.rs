@@ -195,6 +195,17 @@ fn take(shared: &Shared, controller: &dyn Controller, found: Result<Read, Broken
     for text in notice.iter().chain(&kept) {
         controller.log(Loud::Error, text);
     }
+    let path = lock(&shared.care.in_use).path.clone();
+    let failed = std::mem::replace(
+        &mut *lock(&shared.care.in_use),
+        InUse { path, read_ms: now_ms, error: None, kept },
+    );
+    if old.config.as_ref() == Some(&config) && old.prices == prices {
+        if failed.error.is_some() {
+            controller.log(Loud::Info, "burst.toml is again what it was");
+        }
+        return false;
+    }
     let pools: Vec<&str> = config.pools.keys().map(String::as_str).collect();
     controller.log(Loud::Info, &format!("burst.toml was read again: pools {}", pools.join(", ")));
     shared.care.operators.store(Arc::new(crate::people::operators(&config)));
@@ -204,8 +215,6 @@ fn take(shared: &Shared, controller: &dyn Controller, found: Result<Read, Broken
         s.broken_partitions.clear();
         s.prices = prices.clone();
     });
-    let mut in_use = lock(&shared.care.in_use);
-    *in_use = InUse { path: in_use.path.clone(), read_ms: now_ms, error: None, kept };
     true
 }
 
@@ -218,7 +227,8 @@ pub(crate) async fn watch(
     refresh: impl Fn() + Send + Sync + 'static,
 ) {
     let price_file = || shared.snapshot.load().config.as_ref().and_then(|c| c.price_file.clone());
-    let mut watcher = Watcher::new(&path, price_file().as_deref());
+    // What was read at the start may be old: a standby waits for days. The same once more changes nothing.
+    let mut watcher = Watcher { read: Vec::new(), ..Watcher::new(&path, price_file().as_deref()) };
     let refresh = Arc::new(refresh);
     loop {
         tokio::time::sleep(LOOK).await;

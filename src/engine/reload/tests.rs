@@ -171,6 +171,9 @@ fn a_broken_file_changes_nothing_and_a_right_one_is_taken() {
     assert!(shared.snapshot.load().config.as_ref().unwrap().pools["efa"].dry_run);
     let in_use = lock(&shared.care.in_use).clone();
     assert_eq!((in_use.read_ms, in_use.error), (5, None));
+    let words = said.said();
+    assert!(!take(&shared, &said, read(&path), 9), "the same once more");
+    assert_eq!((said.said(), lock(&shared.care.in_use).read_ms), (words, 9));
 }
 
 #[test]

@@ -17,7 +17,12 @@ fn ctl(c: &Cluster, user: User, args: &[&str]) -> Output {
 }
 
 fn say(c: &Cluster, args: &[&str], words: &[&str]) {
-    let out = ctl(c, User::Root, args);
+    // A gang that is being acted upon at this moment is asked again.
+    let said = wait_until(S, || {
+        let out = ctl(c, User::Root, args);
+        Ok((!out.text().contains("ask again")).then_some(out))
+    });
+    let out = said.unwrap();
     assert!(out.ok(), "{args:?}: {out:?}");
     holds(&out.out, words, &args);
 }
