@@ -32,10 +32,9 @@ fn intake(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) 
 /// A job of one user's that works for so long (ms); nothing else happens to it.
 pub async fn submit(out: &Outside, now: &Now, nodes: u32, work_ms: u64) -> u32 {
     let next = u64::try_from(out.slurm.tables().jobs.len()).unwrap_or(0) + 1;
-    let mut g = gang(out, 1_000, nodes, None, next);
-    let comment = says::comment(&g);
-    g.commented.clone_from(&comment);
-    let intake = Msg::Intake(Box::new(Intake { gang: g, array: false }));
+    let intake = intake(out, 1_000, nodes, None, next);
+    let comment = says::submitted(&intake.id);
+    let intake = Msg::Intake(Box::new(intake));
     now.sender().expect("slurmctld runs").send(intake).await.expect("the engine listens");
     out.slurm.submit(Job {
         id: 0,

@@ -67,7 +67,7 @@ impl Controller for Silent {
     fn update_job(&self, _: &str, _: &JobUpdate) -> Result<(), SlurmError> {
         nothing()
     }
-    fn power_up(&self, _: &str, _: Option<&str>, _: Option<&str>) -> Result<(), SlurmError> {
+    fn set_addresses(&self, _: &str, _: &str, _: &str) -> Result<(), SlurmError> {
         nothing()
     }
     fn power_down(&self, _: &str) -> Result<(), SlurmError> {

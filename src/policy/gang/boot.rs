@@ -55,7 +55,8 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, deadline: u64, now: u64) {
 /// forgets the addresses of names that are powered down (slurm-22.05 src/slurmctld/read_config.c
 /// `_restore_node_state`), and a kill what was not saved. Without the address no step reaches the node.
 fn forgotten(g: &mut Gang, house: &dyn House) -> bool {
-    let block = g.won.as_ref().and_then(|r| house.pool(&g.pool)?.blocks.get(r.block));
+    let of = |b: &&crate::config::Block| g.names.first().is_some_and(|n| b.names.contains(n));
+    let block = house.pool(&g.pool).and_then(|p| p.blocks.iter().find(of));
     if block.is_none_or(|b| b.node_addr.is_some()) {
         return false;
     }

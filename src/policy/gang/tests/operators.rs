@@ -73,7 +73,7 @@ fn what_runs_goes_on_and_its_requeue_waits() {
     to_booting(&mut g, &w);
     stop(&w, How::Drain);
     all_ask(&mut g);
-    w.set_nodes(&g.names, &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names, &idle());
     let release = next(&mut g, &w, 22).expect("release");
     done(&mut g, &release, Outcome::Ok, &w, 23);
     w.edit(|v| (v.held, v.state) = (false, 1));
@@ -188,7 +188,7 @@ fn names_that_never_come_down_are_a_dead_letter() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
     *w.seen.borrow_mut() = Seen::Gone;
-    w.set_nodes(&g.names.clone(), &NodeView { idle: true, ..NodeView::default() });
+    w.set_nodes(&g.names.clone(), &idle());
     let mut now = 20;
     let mut nudges = 0;
     while dead::letter(&g).is_none() {
