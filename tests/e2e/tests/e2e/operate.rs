@@ -71,7 +71,9 @@ fn a_paused_pool_launches_nothing_across_a_restart_until_it_is_resumed() {
 
 #[test]
 fn a_draining_pool_lets_what_runs_go_on_and_a_requeue_waits() {
-    let c = cluster("drain");
+    // A finished job may be requeued while slurmctld remembers it.
+    let spec = spec("drain").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5");
+    let c = Cluster::start(spec).unwrap();
     let job = submit(&c, 2, &["--requeue", "--open-mode=truncate"], &format!("{SCRIPT}; sleep 8"));
     c.wait_job(job, "RUNNING", S).unwrap();
     say(&c, &["drain", "efa"], &["pool efa is draining", "1 gangs that have instances go on"]);
@@ -172,8 +174,7 @@ fn law3_a_restored_copy_ends_nothing_until_it_is_adopted() {
     let waits = submit(&c, 1, &[], SCRIPT);
     c.wait_says(waits, "the-original", S).unwrap();
     c.wait_job(job, "COMPLETED", S).unwrap();
-    let refused = || Ok((c.explain(job)?["last_error"]["code"] == "NotAdopted").then_some(()));
-    wait_until(S, refused).unwrap();
+    wait_until(S, || Ok((c.explain(job)?["last_error"]["code"] == "NotAdopted").then_some(()))).unwrap();
     let living = c.sim.as_ref().unwrap().living().unwrap();
     assert_eq!(living.len(), 2, "the copy has ended nothing: {living:?}");
     say(&c, &["adopt"], &["launches and collection go on"]);
