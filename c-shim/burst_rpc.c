@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -253,6 +254,8 @@ int burst_load_conf(burst_conf_fn fn, void *ctx)
 	slurm_conf_t *c = NULL;
 	burst_conf_record_t r;
 	char host[256] = "";
+	char all[4096] = "";
+	size_t used = 0;
 	int rc;
 
 	errno = 0;
@@ -274,6 +277,17 @@ int burst_load_conf(burst_conf_fn fn, void *ctx)
 	r.over_time_limit = wide(c->over_time_limit);
 	r.slurm_uid = c->slurm_user_id;
 	r.min_job_age = c->min_job_age;
+	for (uint32_t i = 0; c->control_machine && i < c->control_cnt; i++) {
+		const char *name = c->control_machine[i] ? c->control_machine[i] : "";
+		int more = snprintf(all + used, sizeof(all) - used, "%s%s", used ? "," : "", name);
+
+		if (more < 0 || (size_t)more >= sizeof(all) - used) {
+			all[used] = '\0';
+			break;
+		}
+		used += (size_t)more;
+	}
+	r.controllers = str(all);
 	if (c->control_cnt > 0 && c->control_machine) {
 		r.controller = str(c->control_machine[0]);
 		if (gethostname(host, sizeof(host) - 1) == 0)

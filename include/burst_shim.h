@@ -71,6 +71,7 @@ typedef struct burst_partition_record {
 
 typedef struct burst_conf_record {
 	burst_str_t cluster, state_save, resume_program, suspend_program, auth_info, version, controller;
+	burst_str_t controllers; /* every SlurmctldHost, joined by commas */
 	uint32_t suspend_timeout, suspend_time, suspend_rate, return_to_service;
 	uint32_t kill_wait, over_time_limit, slurm_uid, min_job_age, node_prefix_ok;
 	uint8_t this_host_is_primary;

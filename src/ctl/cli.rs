@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 ///
 /// slurm-burst is a part of slurmctld that wins all EC2 instances of a job before the job is scheduled. burstctl shows
 /// what it is doing and why, tells beforehand what a job would launch and cost, writes the lines slurm.conf needs, and
-/// ends gangs.
+/// ends, stops and retries gangs.
 #[derive(Debug, Parser)]
 #[command(name = "burstctl", version, max_term_width = 110, after_help = EXITS, after_long_help = LONG_AFTER)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -32,7 +32,7 @@ With --json the answer is one JSON value on stdout; an error is {\"error\": \"â€
 same exit code.
 
 Who may do what: status and explain show your own jobs; root, SlurmUser and the operators of burst.toml \
-see every job and may terminate. stop-everything asks EC2 alone: it needs AWS credentials and neither \
+see every job and may use all other commands. stop-everything asks EC2 alone: it needs AWS credentials and neither \
 slurmctld nor munge.";
 
 /// Options of every command.
@@ -40,7 +40,7 @@ slurmctld nor munge.";
 pub struct Common {
     /// burst.toml [default: /etc/slurm/burst.toml]
     ///
-    /// status, explain and terminate work without it: they find the controller in slurm.conf, or by --controller.
+    /// What asks the controller (status, explain, terminate, pause â€¦) works without it: it finds the controller in slurm.conf, or by --controller.
     #[arg(long, global = true, value_name = "FILE", env = "SLURM_BURST_CONF", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Where slurm-burst's controller listens, e.g. http://10.0.0.5:6826
@@ -93,6 +93,44 @@ pub enum Cmd {
         #[arg(value_name = "GANG", value_parser = gang_id)]
         gang: String,
     },
+    /// Launch nothing new in a pool, or in any; what has instances goes on
+    ///
+    /// Jobs are still taken; they wait and say who paused the pool and since when. A gang that has instances is brought
+    /// to its end, replacements of failed nodes included. Holds across restarts, until `burstctl resume`.
+    Pause(PoolArg),
+    /// Let a pool, or all pools, launch again
+    ///
+    /// Without POOL every stop is lifted. A pool that is also stopped with all others stays stopped, and that is said.
+    Resume(PoolArg),
+    /// Run a pool, or all pools, empty: nothing at all is launched, running gangs go on
+    ///
+    /// As pause, and a booting gang that loses a node is given back instead of repaired. Requeued jobs wait. status shows
+    /// `draining`, and `drained` when no gang of the pool has instances any more.
+    Drain(PoolArg),
+    /// Try a job's gang again at once: one that failed, or that waits before the next try
+    ///
+    /// Its paid attempts are forgiven, by your word: that it was you stands in the gang's history.
+    Retry {
+        /// Job id, or JOBID_TASK for one task of an array
+        #[arg(value_name = "JOB", value_parser = job_id)]
+        job: String,
+    },
+    /// Say that the state directory belongs to this controller, or that the cluster's UUID is another
+    ///
+    /// A controller that finds the state directory of another machine launches and ends nothing: it may be a copy, and
+    /// the original's instances must not be ended. Without UUID: it is no copy (any more). With UUID: that of a cluster
+    /// whose state directory was lost, as the tag slurm-burst:cluster of its instances shows it.
+    Adopt {
+        /// The cluster's UUID, where it was lost
+        #[arg(value_name = "UUID")]
+        uuid: Option<String>,
+    },
+    /// List what collection has ended, and why: instances of no living gang, unused placement groups
+    Audit {
+        /// How many, the newest first
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        last: u32,
+    },
     /// End EVERY instance of this cluster, through EC2 alone
     ///
     /// Finds the instances by the cluster's UUID in their tags, shows them, asks, terminates them and waits until
@@ -108,6 +146,14 @@ pub enum Cmd {
     },
     /// Print the manual page (roff); see it with: burstctl man | man -l -
     Man,
+}
+
+/// Which pool.
+#[derive(Debug, Args)]
+pub struct PoolArg {
+    /// The pool [default: all pools]
+    #[arg(value_name = "POOL")]
+    pub pool: Option<String>,
 }
 
 /// What to check.
@@ -217,6 +263,12 @@ fn dispatch(cli: &Cli) -> Result<Answer, Fail> {
         }
         Cmd::SlurmConf(args) => commands::slurm_conf::run(common, args),
         Cmd::Terminate { gang } => commands::terminate::run(common, gang),
+        Cmd::Pause(p) => commands::operate::run(common, "pause", "pool", p.pool.as_deref()),
+        Cmd::Resume(p) => commands::operate::run(common, "resume", "pool", p.pool.as_deref()),
+        Cmd::Drain(p) => commands::operate::run(common, "drain", "pool", p.pool.as_deref()),
+        Cmd::Retry { job } => commands::operate::run(common, "retry", "job", Some(job)),
+        Cmd::Adopt { uuid } => commands::operate::run(common, "adopt", "uuid", uuid.as_deref()),
+        Cmd::Audit { last } => commands::operate::audit(common, *last),
         Cmd::Timings => commands::timings::run(common),
         Cmd::StopEverything(args) => commands::stop::run(common, args),
         Cmd::Completions { shell } => {

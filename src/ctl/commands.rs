@@ -3,6 +3,7 @@
 mod ec2;
 pub mod explain;
 pub mod man;
+pub mod operate;
 pub mod plan;
 pub mod slurm_conf;
 pub mod status;

@@ -93,6 +93,8 @@ pub struct SlurmConf {
     pub over_minutes: Option<u64>,
     /// ReturnToService.
     pub return_to_service: u32,
+    /// SlurmctldHost lines: host names, the primary first.
+    pub controllers: Vec<String>,
     /// SlurmUser's uid.
     pub slurm_uid: u32,
 }

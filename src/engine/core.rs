@@ -7,6 +7,7 @@ mod arrays;
 pub mod ask;
 mod licences;
 mod names;
+pub mod operate;
 mod poll;
 mod strays;
 
@@ -76,6 +77,8 @@ pub enum Event {
         /// Whether it was written.
         saved: bool,
     },
+    /// What all gangs go by has changed: stops, burst.toml, the journal's disk.
+    Reconsider,
     /// An effect on an array's record ended.
     ArrayDone {
         /// Gang id.
@@ -124,6 +127,7 @@ pub struct Core {
     /// The whole job table was read since the start.
     pub(crate) looked: bool,
     strays: strays::Strays,
+    pub(crate) operators: operate::Operators,
     pub(crate) born_ms: u64,
 }
 
@@ -166,6 +170,7 @@ impl Core {
             lost_running: HashSet::new(),
             looked: false,
             strays: strays::Strays::default(),
+            operators: operate::Operators::default(),
             born_ms: now,
         };
         for gang in docs {
@@ -321,6 +326,7 @@ impl Core {
             Event::Free { key, names, saved } => self.free(&key, names, saved),
             Event::Licences(found) => self.saw_licences(found),
             Event::Cloud { at_ms, ids } => self.saw_cloud(at_ms, &ids),
+            Event::Reconsider => self.reconsider(),
         }
     }
 
@@ -388,6 +394,7 @@ impl Core {
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
         let grouped = world.grouped(&slot.gang);
         self.after(&slot.gang, before);
+        self.alarm(&slot.gang);
         if launched && let Some(e) = slot.gang.last_error.as_ref().filter(|e| e.at_ms == now) {
             self.hands.prepare.forget(&e.code, slot.gang.group.as_deref());
         }

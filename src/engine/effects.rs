@@ -3,7 +3,7 @@
 use crate::{
     controller::{Controller, JobUpdate, SlurmError},
     host::Host,
-    journal::{Intent, Journal},
+    journal::{Intent, Journal, Reply},
     prepare::Prepare,
     rates::Rates,
     shared::Shared,
@@ -21,6 +21,9 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 const TOP_PRIORITY: u32 = u32::MAX - 256;
 /// Priority that lifts a hold (slurm-22.05 src/slurmctld/job_mgr.c: INFINITE recomputes it).
 const RELEASE: u32 = u32::MAX;
+
+/// Longest wait for a write that nothing depends on but a repetition of its effect.
+const SAVE_MOST: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What effects need.
 #[derive(Clone)]
@@ -68,14 +71,25 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
     if let Effect::Launch { rung, comment } = effect {
         return launch(hands, gang, rung, comment.clone()).await;
     }
-    if let Err(e) = save(hands, gang, None).await {
-        // Giving back must not wait for a disk: what is lost is only a repetition of the same effect.
-        if !matches!(
-            effect,
-            Effect::Terminate { .. } | Effect::PowerDown | Effect::Retire | Effect::Comment { .. }
-        ) {
-            return own("Journal", &e, Class::Auth).into();
-        }
+    // Giving back must not wait for a disk: what is lost is only a repetition of the same effect.
+    let repeatable = matches!(
+        effect,
+        Effect::Terminate { .. }
+            | Effect::PowerDown
+            | Effect::Retire
+            | Effect::Comment { .. }
+            | Effect::Hold { .. }
+    );
+    let saved = match repeatable {
+        true => tokio::time::timeout(SAVE_MOST, save(hands, gang, None))
+            .await
+            .unwrap_or_else(|_| Err("its disk does not answer".to_owned())),
+        false => save(hands, gang, None).await,
+    };
+    if let Err(e) = saved
+        && !repeatable
+    {
+        return own("Journal", &e, Class::Auth).into();
     }
     match effect {
         Effect::Launch { .. } => own("Internal", "launch is handled above", Class::Configuration).into(),
@@ -142,11 +156,18 @@ pub fn save_behind(hands: &Hands, gang: &Gang) {
     }
 }
 
+/// Puts a gang's document into the queue at once and answers where the word that it is on disk will come from.
+///
+/// # Errors
+/// In words.
+pub fn post(hands: &Hands, gang: &Gang) -> Result<tokio::sync::oneshot::Receiver<Reply>, String> {
+    let doc = serde_json::to_string(gang).map_err(|e| e.to_string())?;
+    hands.journal.post(gang.key(), doc, gang.is_living()).map_err(|e| e.to_string())
+}
+
 /// Puts a gang's document into the queue at once and answers whether it came onto the disk.
 pub fn posted(hands: &Hands, gang: &Gang) -> impl Future<Output = bool> + Send + use<> {
-    let posted = serde_json::to_string(gang)
-        .map_err(|e| e.to_string())
-        .and_then(|doc| hands.journal.post(gang.key(), doc, gang.is_living()).map_err(|e| e.to_string()));
+    let posted = post(hands, gang);
     async move {
         match posted {
             Ok(word) => matches!(word.await, Ok(Ok(_))),
@@ -159,7 +180,9 @@ pub fn posted(hands: &Hands, gang: &Gang) -> impl Future<Output = bool> + Send +
 fn pinned_address(hands: &Hands, gang: &Gang) -> bool {
     let snapshot = hands.shared.snapshot.load();
     let pool = snapshot.config.as_ref().and_then(|c| c.pools.get(&gang.pool));
-    let block = pool.zip(gang.won.as_ref()).and_then(|(p, r)| p.blocks.get(r.block));
+    // By name: burst.toml may have been read again since.
+    let of = |b: &&burst_policy::config::Block| gang.names.first().is_some_and(|n| b.names.contains(n));
+    let block = pool.and_then(|p| p.blocks.iter().find(of));
     block.is_some_and(|b| b.node_addr.is_some())
 }
 

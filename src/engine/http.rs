@@ -1,9 +1,12 @@
 //! The listener: instances ask who they are, people ask what happens (docs/WIRE.md).
 
 use crate::{
-    controller::Controller,
-    core::{Answer, Question},
-    shared::Msg,
+    care::lock,
+    controller::{Controller, Loud},
+    core::{Answer, Event, Question, operate::Wish},
+    journal::Journal,
+    people,
+    shared::{Msg, Shared},
 };
 use axum::{
     Router,
@@ -13,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use burst_policy::stops::How;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +25,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const BODY_MOST: usize = 64 * 1024;
 /// How long a bootstrap is held before it is told to ask again.
 const HOLD: Duration = Duration::from_secs(10);
+/// Most rows of the audit in one answer.
+const AUDIT_MOST: u32 = 10_000;
 
 /// What the listener needs.
 #[derive(Clone)]
@@ -33,8 +39,10 @@ pub struct Desk {
     pub nodes: watch::Receiver<u64>,
     /// SlurmUser.
     pub slurm_uid: u32,
-    /// uids that see and end everything.
-    pub operators: Arc<Vec<u32>>,
+    /// Whose words count, and what an operator can say although the engine is not up.
+    pub shared: Arc<Shared>,
+    /// The journal, once it is open.
+    pub journal: Arc<std::sync::OnceLock<Journal>>,
 }
 
 struct Caller {
@@ -99,20 +107,35 @@ impl Desk {
     }
 
     fn is_operator(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.slurm_uid || self.operators.contains(&uid)
+        uid == 0 || uid == self.slurm_uid || self.shared.care.operators.load().contains(&uid)
     }
 
     async fn ask(&self, question: Question) -> (u16, Value) {
         let (tx, rx) = oneshot::channel();
         let gone = || (503, json!({"error": "the engine is not running", "code": "engine"}));
+        // While it waits for its state directory nobody answers.
+        if let Some(why) = lock(&self.shared.care.waits).clone() {
+            return (503, json!({"error": format!("the engine waits: {why}"), "code": "waits"}));
+        }
         if self.sender.send(Msg::Ask(Box::new(question), tx)).await.is_err() {
             return gone();
         }
         match rx.await {
             Ok(Answer::Json(status, body)) => (status, body),
+            Ok(Answer::Kept(word, body)) => match word.await {
+                Ok(Ok(_)) => (200, body),
+                Ok(Err(e)) => (503, not_kept(&body, &e.to_string())),
+                Err(_) => (503, not_kept(&body, "the journal's writer is gone")),
+            },
             _ => gone(),
         }
     }
+}
+
+/// It holds in memory, and a restart would forget it.
+fn not_kept(body: &Value, why: &str) -> Value {
+    let says = body.get("says").and_then(Value::as_str).unwrap_or("done");
+    json!({"error": format!("{says}; but a restart of slurmctld forgets it while the journal cannot be written: {why}"), "code": "journal"})
 }
 
 async fn bootstrap(State(mut desk): State<Desk>, body: Bytes) -> Response {
@@ -163,7 +186,8 @@ async fn query(State(desk): State<Desk>, body: Bytes) -> Response {
     let question = match text(&caller.payload, "what") {
         "status" => Question::Status { uid, operator },
         "timings" if operator => Question::Timings,
-        "timings" => {
+        "audit" if operator => return audit(&desk, &caller.payload).await,
+        "timings" | "audit" => {
             return refuse(
                 403,
                 "identity",
@@ -171,7 +195,7 @@ async fn query(State(desk): State<Desk>, body: Bytes) -> Response {
             );
         }
         "explain" => Question::Explain { uid, operator, job: text(&caller.payload, "job").to_owned() },
-        _ => return refuse(400, "what", "`what` is status, explain or timings"),
+        _ => return refuse(400, "what", "`what` is status, explain, timings or audit"),
     };
     let (status, answer) = desk.ask(question).await;
     json_answer(status, &answer)
@@ -193,10 +217,69 @@ async fn control(State(desk): State<Desk>, body: Bytes) -> Response {
             Ok(nodes) => Question::Power { op: text(&caller.payload, "op").to_owned(), nodes },
             Err(e) => return refuse(400, "nodes", &e.to_string()),
         },
-        _ => return refuse(400, "do", "`do` is terminate or power"),
+        "adopt" => return adopt(&desk, &caller).await,
+        what => match wish(what, &caller.payload) {
+            Some(wish) => {
+                let who = tokio::task::spawn_blocking(move || people::who(caller.uid)).await;
+                Question::Operate { wish, who: who.unwrap_or_else(|_| format!("uid {}", caller.uid)) }
+            }
+            None => {
+                let all = "`do` is terminate, pause, resume, drain, retry, adopt or power";
+                return refuse(400, "do", all);
+            }
+        },
     };
     let (status, answer) = desk.ask(question).await;
     json_answer(status, &answer)
+}
+
+/// What an operator wants of gangs and pools.
+fn wish(what: &str, payload: &Value) -> Option<Wish> {
+    let pool = payload.get("pool").and_then(Value::as_str).map(str::to_owned);
+    Some(match what {
+        "pause" => Wish::Stop { how: How::Pause, pool },
+        "drain" => Wish::Stop { how: How::Drain, pool },
+        "resume" => Wish::Resume { pool },
+        "retry" => Wish::Retry { job: text(payload, "job").to_owned() },
+        _ => return None,
+    })
+}
+
+/// Not the core's: it may be what the engine waits for.
+async fn adopt(desk: &Desk, caller: &Caller) -> Response {
+    let uuid = caller.payload.get("uuid").and_then(Value::as_str).map(str::to_owned);
+    let (shared, controller, uid) = (desk.shared.clone(), desk.controller.clone(), caller.uid);
+    let done = tokio::task::spawn_blocking(move || {
+        if !controller.active() {
+            return Err("this controller is not the active one".to_owned());
+        }
+        let says = shared.care.adopt(uuid.as_deref(), shared.managed.load().len())?;
+        controller.log(Loud::Info, &format!("{}: {says}", people::who(uid)));
+        Ok(says)
+    });
+    match done.await {
+        Ok(Ok(says)) => {
+            // A core that is not there yet will see it when it is.
+            let _ = desk.sender.try_send(Msg::Internal(Box::new(Event::Reconsider)));
+            json_answer(200, &json!({"ok": true, "says": says}))
+        }
+        Ok(Err(why)) => refuse(409, "adopt", &why),
+        Err(e) => refuse(500, "internal", &e.to_string()),
+    }
+}
+
+/// What collection has ended.
+async fn audit(desk: &Desk, payload: &Value) -> Response {
+    let last = payload.get("last").and_then(Value::as_u64).unwrap_or(100);
+    let last = u32::try_from(last).unwrap_or(AUDIT_MOST).min(AUDIT_MOST);
+    let Some(journal) = desk.journal.get() else {
+        return refuse(503, "engine", "the journal is not open yet");
+    };
+    match journal.audit_rows(last).await.map(|t| serde_json::from_str::<Value>(&t.unwrap_or_default())) {
+        Ok(Ok(rows)) => json_answer(200, &json!({"audit": rows})),
+        Ok(Err(e)) => refuse(500, "internal", &e.to_string()),
+        Err(e) => refuse(503, "journal", &e.to_string()),
+    }
 }
 
 async fn metrics(State(desk): State<Desk>) -> Response {

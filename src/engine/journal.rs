@@ -3,8 +3,9 @@
 //! journal_mode=DELETE and locking_mode=EXCLUSIVE because the state directory can be NFS shared with a backup
 //! controller; synchronous=FULL because an intent that is lost can launch twice.
 
-use rusqlite::{Connection, OptionalExtension, params};
-use std::{path::Path, thread};
+use crate::health::Health;
+use rusqlite::{Connection, OptionalExtension, params, types::Value};
+use std::{path::Path, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 
 /// A failed write or open, in words.
@@ -28,9 +29,55 @@ pub struct Intent {
 }
 
 enum Write {
-    Gang { key: String, doc: String, living: bool, intent: Option<Intent> },
-    Answer { token: String, answer: String },
-    Request { token: String },
+    Gang {
+        key: String,
+        doc: String,
+        living: bool,
+        intent: Option<Intent>,
+    },
+    Answer {
+        token: String,
+        answer: String,
+    },
+    Request {
+        token: String,
+    },
+    /// Answers the first value of its first row, where it has one.
+    Statement {
+        sql: &'static str,
+        values: Vec<Value>,
+    },
+}
+
+impl Write {
+    /// It writes nothing, and says nothing about a full disk.
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Request { .. } => true,
+            Self::Statement { sql, .. } => sql.starts_with("SELECT"),
+            _ => false,
+        }
+    }
+
+    /// What it takes in memory, about, bytes.
+    fn bytes(&self) -> u64 {
+        let len = match self {
+            Self::Gang { key, doc, intent, .. } => {
+                key.len() + doc.len() + intent.as_ref().map_or(0, |i| i.token.len() + i.request.len())
+            }
+            Self::Answer { token, answer } => token.len() + answer.len(),
+            Self::Request { token } => token.len(),
+            Self::Statement { values, .. } => values
+                .iter()
+                .map(|v| match v {
+                    Value::Text(t) => t.len(),
+                    Value::Blob(b) => b.len(),
+                    _ => 8,
+                })
+                .sum(),
+        };
+        len as u64 + 128
+    }
 }
 
 /// What the writer answers: a stored request where one was asked for.
@@ -43,6 +90,7 @@ type Job = (Write, oneshot::Sender<Reply>);
 #[derive(Debug, Clone)]
 pub struct Journal {
     sender: mpsc::UnboundedSender<Job>,
+    health: Arc<Health>,
 }
 
 /// The other end: what was asked for and is not on disk yet.
@@ -50,6 +98,7 @@ pub struct Journal {
 pub struct Writer {
     receiver: mpsc::UnboundedReceiver<Job>,
     batch: Vec<Job>,
+    health: Arc<Health>,
 }
 
 impl std::fmt::Debug for Write {
@@ -105,12 +154,39 @@ impl Journal {
     #[must_use]
     pub fn queue() -> (Self, Writer) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, Writer { receiver, batch: Vec::new() })
+        let health = Arc::<Health>::default();
+        (Self { sender, health: health.clone() }, Writer { receiver, batch: Vec::new(), health })
+    }
+
+    /// Whether its disk takes what is written.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    fn send(&self, write: Write) -> Result<oneshot::Receiver<Reply>, JournalError> {
+        self.health.enter(write.bytes())?;
+        let (tx, rx) = oneshot::channel();
+        self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
+        Ok(rx)
+    }
+
+    /// One statement of another room's; answers the first value of its first row, where it has one.
+    pub(crate) async fn statement(&self, sql: &'static str, values: Vec<Value>) -> Reply {
+        self.ask(Write::Statement { sql, values }).await
+    }
+
+    /// The same without waiting: its place among other writes is now.
+    pub(crate) fn post_statement(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<oneshot::Receiver<Reply>, JournalError> {
+        self.send(Write::Statement { sql, values })
     }
 
     async fn ask(&self, write: Write) -> Reply {
-        let (tx, rx) = oneshot::channel();
-        self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
+        let rx = self.send(write)?;
         rx.await.map_err(|_| JournalError("the writer thread is gone".into()))?
     }
 
@@ -134,10 +210,7 @@ impl Journal {
         doc: String,
         living: bool,
     ) -> Result<oneshot::Receiver<Reply>, JournalError> {
-        let (tx, rx) = oneshot::channel();
-        let write = Write::Gang { key, doc, living, intent: None };
-        self.sender.send((write, tx)).map_err(|_| JournalError("the writer thread is gone".into()))?;
-        Ok(rx)
+        self.send(Write::Gang { key, doc, living, intent: None })
     }
 
     /// Writes an intent's answer.
@@ -176,7 +249,7 @@ fn open_checked(path: &Path) -> Result<Connection, Opened> {
     if word != "ok" {
         return Err(Opened::Damaged(word));
     }
-    db.execute_batch(SCHEMA).map_err(sort)?;
+    make_tables(&db).map_err(sort)?;
     Ok(db)
 }
 
@@ -194,8 +267,9 @@ pub fn documents(db: &Connection) -> Result<Vec<String>, JournalError> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn make_tables(db: &Connection) -> Result<(), JournalError> {
-    Ok(db.execute_batch(SCHEMA)?)
+pub fn make_tables(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(SCHEMA)?;
+    db.execute_batch(crate::keep::SCHEMA)
 }
 
 impl Writer {
@@ -224,6 +298,8 @@ impl Writer {
         }
         let (writes, replies): (Vec<_>, Vec<_>) = std::mem::take(&mut self.batch).into_iter().unzip();
         let outcome = commit(db, &writes, now_ms);
+        let read = writes.iter().all(Write::is_read);
+        self.health.left(writes.iter().map(Write::bytes).sum(), read, outcome.as_ref().map(|_| ()));
         for (i, reply) in replies.into_iter().enumerate() {
             let word = match &outcome {
                 Ok(answers) => Ok(answers.get(i).cloned().flatten()),
@@ -236,8 +312,10 @@ impl Writer {
 
     /// Refuses what waits, as a full disk would.
     pub fn refuse(&mut self, why: &str) {
-        for (_, reply) in self.batch.drain(..) {
-            let _ = reply.send(Err(JournalError(why.to_owned())));
+        let e = JournalError(why.to_owned());
+        for (write, reply) in self.batch.drain(..) {
+            self.health.left(write.bytes(), write.is_read(), Err(&e));
+            let _ = reply.send(Err(e.clone()));
         }
     }
 }
@@ -283,6 +361,14 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
             Write::Request { token } => tx
                 .query_row("SELECT request FROM intent WHERE token = ?1", [token], |r| r.get(0))
                 .optional()?,
+            Write::Statement { sql, values } => {
+                let mut q = tx.prepare_cached(sql)?;
+                let mut rows = q.query(rusqlite::params_from_iter(values))?;
+                match rows.next()? {
+                    Some(row) => row.get(0)?,
+                    None => None,
+                }
+            }
         });
     }
     tx.commit()?;

@@ -4,18 +4,26 @@
 //! needs of Slurm is the [`Controller`] trait, of a cloud `burst_cloud::Cloud`.
 #![forbid(unsafe_code)]
 
+pub mod care;
 pub mod collect;
 pub mod controller;
 pub mod core;
+pub mod custody;
 pub mod effects;
 pub mod gate;
+pub mod health;
 pub mod host;
 pub mod http;
+pub mod identity;
 pub mod journal;
+pub mod keep;
 pub mod memo;
+pub mod people;
 pub mod prepare;
 pub mod rates;
+pub mod reload;
 pub mod shared;
+mod shown;
 pub mod start;
 pub mod timings;
 pub mod views;

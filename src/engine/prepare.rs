@@ -20,6 +20,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(20);
 
 /// Placement groups kept ready beside those in use: EC2 allows 500 a Region.
 const GROUPS_READY: usize = 4;
+/// Placement groups that may lie ready: those of a crowd of gangs are used again by the next.
+const GROUPS_KEPT: usize = 32;
 
 #[derive(Debug, Default)]
 struct Groups {
@@ -186,6 +188,28 @@ impl Prepare {
             groups.used.remove(&name);
             groups.free.insert(name);
         }
+    }
+
+    /// Groups that lie ready beyond what is kept; nobody is offered them any more.
+    pub fn surplus(&self) -> Vec<String> {
+        let mut groups = lock(&self.groups);
+        let mut out = Vec::new();
+        while groups.free.len() > GROUPS_KEPT
+            && let Some(name) = groups.free.pop_first()
+        {
+            out.push(name);
+        }
+        out
+    }
+
+    /// A group that could not be deleted lies ready again.
+    pub fn keep(&self, name: String) {
+        lock(&self.groups).free.insert(name);
+    }
+
+    /// burst.toml was read again: templates are made anew where they differ.
+    pub fn reconsider(&self) {
+        lock(&self.templates).clear();
     }
 
     /// EC2 says that something of ours is gone: it is not offered again.

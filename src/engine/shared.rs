@@ -2,7 +2,7 @@
 //!
 //! job_submit and job_modify only ever read what is published here and try to put a message into the letter box: nothing waits.
 
-use crate::timings::Timings;
+use crate::{care::Care, timings::Timings};
 use arc_swap::{ArcSwap, Guard};
 use burst_plan::{Geometry, MicroUsd, Request, Seconds};
 use burst_policy::{
@@ -212,6 +212,8 @@ pub struct Shared {
     pub running: AtomicBool,
     /// How long job_submit took.
     pub timings: Timings,
+    /// The machine, the configuration, collection.
+    pub care: Care,
 }
 
 /// What jobs of one shape have in common.

@@ -1,26 +1,31 @@
 //! From nothing to a running engine: who we are, whether we may, and what was before.
 
 use crate::{
+    care::{InUse, Place, lock},
     controller::{Controller, Loud, SlurmConf},
     core::Core,
+    custody::Custody,
     effects::Hands,
     gate::Gate,
     host::Host,
     http::{Desk, router},
+    identity::{self, Machine},
     journal::Journal,
+    keep, people,
     prepare::Prepare,
+    reload,
     shared::{Handle, LetterBox, Msg, PartitionFacts, Shared},
 };
 use burst_cloud::Cloud;
 use burst_plan::Seconds;
-use burst_policy::{Config, gang::Gang};
+use burst_policy::gang::Gang;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, OpenOptions, TryLockError},
     io::Read,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, watch};
@@ -60,24 +65,46 @@ pub struct Setup {
     pub receiver: mpsc::Receiver<Msg>,
     /// What job_submit puts its messages into.
     pub letters: LetterBox,
+    /// burst.toml's path.
+    pub conf: String,
 }
 
-/// Runs the engine for as long as the process lives. Returns only when the configuration has no pools.
+/// Runs the engine for as long as the process lives. A burst.toml that cannot be used is waited for.
 pub async fn run(setup: Setup) {
-    let Setup { controller, connect, handle, receiver, letters } = setup;
+    let Setup { controller, connect, handle, receiver, letters, conf: path } = setup;
     let shared = handle.shared.clone();
     let conf = first_conf(&*controller).await;
+    if shared.snapshot.load().config.is_none() {
+        controller.log(Loud::Error, "burst.toml cannot be used: the engine waits for one that can");
+    }
+    let config = reload::first(&path, &shared, &*controller).await;
     refresh(&*controller, &shared, &conf);
-    let Some(config) = shared.snapshot.load().config.clone() else {
-        controller.log(Loud::Error, "burst.toml cannot be used: the engine does not start");
-        return;
-    };
+    *lock(&shared.care.in_use) = InUse { path: path.clone(), read_ms: now_ms(), ..InUse::default() };
+    shared.care.operators.store(Arc::new(people::operators(&config)));
     while !controller.active() {
         tokio::time::sleep(AGAIN).await;
     }
     let dir =
         config.cluster.state_dir.clone().unwrap_or_else(|| PathBuf::from(&conf.state_save).join("burst"));
-    let (journal, docs, uuid, _lock) = open_state(&*controller, &dir).await;
+    let (changed, nodes) = watch::channel(0);
+    let opened = Arc::new(OnceLock::new());
+    let desk = Desk {
+        controller: controller.clone(),
+        sender: handle.sender(),
+        nodes,
+        slurm_uid: conf.slurm_uid,
+        shared: shared.clone(),
+        journal: opened.clone(),
+    };
+    let mut listening = false;
+    let mut listen = || {
+        if !std::mem::replace(&mut listening, true) {
+            tokio::spawn(serve(controller.clone(), config.cluster.listen, desk.clone()));
+        }
+    };
+    let (journal, docs, uuid, _lock) = open_state(&*controller, &dir, &conf, &shared, &mut listen).await;
+    // The desk is the first to need it; set once.
+    let _ = opened.set(journal.clone());
     let cloud = loop {
         match connect().await {
             Ok(c) => break c,
@@ -90,7 +117,7 @@ pub async fn run(setup: Setup) {
     let hands = Hands {
         host: Host::default(),
         controller: controller.clone(),
-        cloud,
+        cloud: Arc::new(Custody::new(cloud, shared.clone())),
         journal,
         prepare: Arc::new(Prepare::default()),
         rates: Arc::default(),
@@ -98,18 +125,18 @@ pub async fn run(setup: Setup) {
         cluster: uuid.as_str().into(),
         name: name.as_str().into(),
     };
-    let (changed, nodes) = watch::channel(0);
-    let desk = Desk {
-        controller: controller.clone(),
-        sender: handle.sender(),
-        nodes,
-        slurm_uid: conf.slurm_uid,
-        operators: Arc::new(operators(&config)),
-    };
     let living = docs.iter().filter(|g| g.is_living()).count();
     tokio::spawn(letters.carry(handle.sender()));
-    tokio::spawn(serve(controller.clone(), config.cluster.listen, desk));
+    listen();
     tokio::spawn(keep_fresh(controller.clone(), shared.clone()));
+    let (c, s) = (controller.clone(), shared.clone());
+    let anew = move || match c.conf() {
+        Ok(conf) => refresh(&*c, &s, &conf),
+        Err(e) => {
+            tracing::warn!(error = %e, "slurm.conf could not be read after burst.toml; the next look is soon")
+        }
+    };
+    tokio::spawn(reload::watch(path, shared.clone(), controller.clone(), handle.sender(), anew));
     shared.running.store(true, Ordering::Release);
     controller.log(
         Loud::Info,
@@ -130,7 +157,9 @@ pub async fn drive(
     receiver: mpsc::Receiver<Msg>,
 ) {
     let hands = behind_rates(hands);
-    let core = Core::new(hands.clone(), sender.clone(), docs, changed);
+    let stops = keep::stops(&hands).await;
+    let core = Core::new(hands.clone(), sender.clone(), docs, changed).stopped_by(stops);
+    hands.host.spawn(keep::watch(hands.clone(), sender.clone()));
     hands.host.spawn(ahead(hands.clone()));
     hands.host.spawn(crate::collect::run(hands.clone(), sender));
     core.run(receiver).await;
@@ -264,12 +293,28 @@ async fn keep_fresh(controller: Arc<dyn Controller>, shared: Arc<Shared>) {
 type State = (Journal, Vec<Gang>, String, fs::File);
 
 /// Opens the state directory; waits for as long as another engine holds it.
-async fn open_state(controller: &dyn Controller, dir: &Path) -> State {
+async fn open_state(
+    controller: &dyn Controller,
+    dir: &Path,
+    conf: &SlurmConf,
+    shared: &Shared,
+    listen: &mut impl FnMut(),
+) -> State {
     let mut told = String::new();
+    shared.care.set_place(Place { dir: dir.to_owned(), uuid: None });
     loop {
-        match try_open(controller, dir) {
-            Ok(state) => return state,
+        match try_open(controller, dir, conf, shared) {
+            Ok(state) => {
+                *lock(&shared.care.waits) = None;
+                shared.care.set_place(Place { dir: dir.to_owned(), uuid: Some(state.2.clone()) });
+                return state;
+            }
             Err(e) => {
+                *lock(&shared.care.waits) = Some(e.clone());
+                if e.contains(RESTORE) {
+                    // An operator can say which it is.
+                    listen();
+                }
                 if e != told {
                     controller.log(Loud::Error, &format!("the engine waits: {e}"));
                     told = e;
@@ -280,7 +325,12 @@ async fn open_state(controller: &dyn Controller, dir: &Path) -> State {
     }
 }
 
-fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
+fn try_open(
+    controller: &dyn Controller,
+    dir: &Path,
+    conf: &SlurmConf,
+    shared: &Shared,
+) -> Result<State, String> {
     let say = |what: &str, e: std::io::Error| format!("{what} {}: {e}", dir.display());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| say("cannot make", e))?;
     let lock = OpenOptions::new()
@@ -298,18 +348,34 @@ fn try_open(controller: &dyn Controller, dir: &Path) -> Result<State, String> {
     // Before the journal is made: one without a UUID beside it has lost it.
     let fresh = !dir.join("burst.db").exists();
     let uuid = uuid(dir, fresh)?;
+    if let Some(why) = identity::check(dir, &Machine::here(), &conf.controllers)? {
+        if shared.care.closed().is_none() {
+            let text = format!("nothing is launched or ended: {why}; an operator must say `burstctl adopt`");
+            controller.log(Loud::Error, &text);
+        }
+        shared.care.close(why);
+    }
     let log = |text: &str| controller.log(Loud::Error, text);
     let (journal, docs) = Journal::open(&dir.join("burst.db"), &log).map_err(|e| e.to_string())?;
     let mut gangs = Vec::with_capacity(docs.len());
     for doc in docs {
         match serde_json::from_str::<Gang>(&doc) {
             Ok(g) => gangs.push(g),
-            Err(e) => controller
-                .log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}")),
+            Err(e) => {
+                controller
+                    .log(Loud::Error, &format!("a row of the journal cannot be read and is skipped: {e}"));
+                if let Err(e) = journal.bury(&doc, now_ms()) {
+                    tracing::warn!(error = %e, "a row of the journal that cannot be read lives on");
+                }
+            }
         }
     }
     Ok((journal, gangs, uuid, lock))
 }
+
+/// How a lost UUID comes back.
+const RESTORE: &str =
+    "restore it (the tag slurm-burst:cluster of an instance shows it), or say `burstctl adopt UUID`";
 
 /// The cluster's UUID: made once, random, kept beside the journal.
 fn uuid(dir: &Path, fresh: bool) -> Result<String, String> {
@@ -320,17 +386,14 @@ fn uuid(dir: &Path, fresh: bool) -> Result<String, String> {
         // Another one would own nothing of what is tagged with the old one.
         Err(e) => {
             let path = path.display();
-            return Err(format!(
-                "{path} cannot be read: {e}; restore it (the tag slurm-burst:cluster of an instance shows it)"
-            ));
+            return Err(format!("{path} cannot be read: {e}; {RESTORE}"));
         }
     };
     if let Some(text) = written {
         let text = text.trim();
-        let good = text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
-        return match good {
+        return match identity::is_uuid(text) {
             true => Ok(text.to_owned()),
-            false => Err(format!("{} does not hold a UUID; restore it from a backup", path.display())),
+            false => Err(format!("{} does not hold a UUID; {RESTORE}", path.display())),
         };
     }
     let mut bytes = [0u8; 16];
@@ -345,18 +408,6 @@ fn uuid(dir: &Path, fresh: bool) -> Result<String, String> {
     let temp = dir.join("uuid.new");
     fs::write(&temp, &hex).and_then(|()| fs::rename(&temp, &path)).map_err(|e| e.to_string())?;
     Ok(hex)
-}
-
-/// uids of `operators`: numbers as they are, names by the passwd file (no network from here).
-fn operators(config: &Config) -> Vec<u32> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let by_name = |name: &str| {
-        passwd.lines().find_map(|l| {
-            let mut f = l.split(':');
-            (f.next() == Some(name)).then(|| f.nth(1)?.parse().ok())?
-        })
-    };
-    config.cluster.operators.iter().filter_map(|o| o.parse().ok().or_else(|| by_name(o))).collect()
 }
 
 async fn serve(controller: Arc<dyn Controller>, listen: std::net::SocketAddr, desk: Desk) {
@@ -399,7 +450,11 @@ async fn ahead(hands: Hands) {
         let text = match outcome {
             Ok(()) => {
                 hands.controller.log(Loud::Info, "launch templates and placement groups are ready");
-                return;
+                told.clear();
+                // Until burst.toml is another one.
+                hands.shared.care.reloaded.notified().await;
+                hands.prepare.reconsider();
+                continue;
             }
             Err(e) => e.to_string(),
         };

@@ -2,6 +2,7 @@
 
 use crate::{
     core::{Core, Slot},
+    shown,
     timings::Timings,
 };
 use burst_policy::gang::{Gang, Phase, says, step};
@@ -64,15 +65,9 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
         warnings.push(e.clone());
     }
     for pool in snapshot.config.iter().flat_map(|c| c.pools.values()) {
-        let names: Vec<&String> = pool.blocks.iter().flat_map(|b| b.names.iter()).collect();
-        let busy = names.iter().filter(|n| core.taken.contains(**n)).count();
-        let free = names.iter().filter(|n| !core.taken.contains(**n) && core.node_view(n).is_free());
-        let why: Vec<String> = snapshot.refusal(&pool.name).into_iter().collect();
-        pools.push(json!({
-            "name": pool.name, "partition": pool.partition, "state": if why.is_empty() { "ok" } else { "refused" },
-            "why": why, "names": names.len(), "busy": busy, "free": free.count(),
-        }));
+        pools.push(shown::pool(core, &snapshot, pool));
     }
+    warnings.extend(shown::warnings(core));
     let panics = core.hands.shared.panics.load(Ordering::Relaxed);
     if panics > 0 {
         warnings.push(format!("{panics} panics were caught at the plugin's border: see slurmctld's log"));
@@ -85,6 +80,7 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
                     "version": env!("CARGO_PKG_VERSION")},
         "ec2": core.hands.rates.view(core.now()), "places": core.memory.shown(core.now()),
         "pools": pools, "gangs": gangs.into_iter().map(gang).collect::<Vec<_>>(), "warnings": warnings,
+        "dead_letters": shown::dead_letters(core, uid, operator), "config": shown::config(core),
     })
 }
 
@@ -136,6 +132,7 @@ pub(crate) fn metrics(core: &Core) -> String {
         let _ = writeln!(out, "burst_job_submit_seconds_count{{managed=\"{managed}\"}} {}", took.calls);
     }
     out.push_str(&core.hands.rates.metrics(core.now()));
+    shown::metrics(core, &mut out);
     out.push_str("# EOF\n");
     out
 }

@@ -93,6 +93,14 @@ impl House for World<'_> {
         self.core.shortage(job)
     }
 
+    fn stopped(&self, pool: &str) -> Option<String> {
+        self.core.stopped(pool)
+    }
+
+    fn drained(&self, pool: &str) -> bool {
+        self.core.operators.stops.drained(pool)
+    }
+
     fn lead_s(&self, pool: &str) -> u64 {
         self.core.lead.get(pool).copied().unwrap_or(0)
     }

@@ -231,6 +231,11 @@ impl Controller for Slurm {
                 kill_wait: u64::from(r.kill_wait),
                 over_minutes: minutes(r.over_time_limit),
                 return_to_service: r.return_to_service,
+                controllers: shim::text(&r.controllers)
+                    .split(',')
+                    .filter(|h| !h.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 slurm_uid: r.slurm_uid,
             };
         }))?;

@@ -4,13 +4,13 @@ use crate::{log, shim, slurm::Slurm};
 use burst_aws::{Ec2, Settings};
 use burst_cloud::Cloud;
 use burst_engine::{
-    LetterBox, Shared, Slot,
+    LetterBox, Shared, Slot, reload,
     shared::{Handle, Snapshot},
     start::{self, Setup},
 };
-use burst_policy::{Config, TypeBook, prices::Prices};
+use burst_policy::{Config, TypeBook};
 use once_cell::sync::OnceCell;
-use std::{ffi::c_int, fs, path::Path, sync::Arc, thread};
+use std::{ffi::c_int, sync::Arc, thread};
 
 /// Queue of a controller whose configuration cannot be read (messages are then refused before they are pushed).
 const QUEUE: usize = 4_096;
@@ -40,7 +40,7 @@ pub fn init() -> c_int {
         let (slot, letters) = Slot::new(size, handle.clone());
         thread::Builder::new()
             .name("burst-engine".into())
-            .spawn(move || engine(handle, receiver, letters))
+            .spawn(move || engine(handle, receiver, letters, path))
             .map(|_| slot)
     });
     if let Err(e) = started {
@@ -50,45 +50,31 @@ pub fn init() -> c_int {
 }
 
 fn read(path: &str) -> Snapshot {
-    let broken = |text: &str, why: String| {
-        shim::log(0, &why);
-        Snapshot {
-            config_error: Some(why),
-            broken_partitions: Config::partitions_of_broken(text),
-            types: TypeBook::builtin(),
-            ..Snapshot::default()
+    match reload::read(path) {
+        Ok(reload::Read { config, prices, notice }) => {
+            if let Some(text) = notice {
+                shim::log(0, &text);
+            }
+            Snapshot { config: Some(config), prices, types: TypeBook::builtin(), ..Snapshot::default() }
         }
-    };
-    let text = match fs::read_to_string(path) {
-        Ok(t) => t,
-        Err(e) => {
-            return broken("", format!("{path} cannot be read: {e}; set SLURM_BURST_CONF or write the file"));
+        Err(broken) => {
+            shim::log(0, &broken.why);
+            Snapshot {
+                broken_partitions: Config::partitions_of_broken(&broken.text),
+                config_error: Some(broken.why),
+                types: TypeBook::builtin(),
+                ..Snapshot::default()
+            }
         }
-    };
-    let config = match Config::parse(&text, path) {
-        Ok(c) => c,
-        Err(errors) => {
-            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            return broken(&text, all.join("\n"));
-        }
-    };
-    let prices = match config.price_file.as_deref().map(prices) {
-        None => Prices::default(),
-        Some(Ok(p)) => p,
-        Some(Err(e)) => {
-            shim::log(0, &format!("prices cannot be used, so nothing with a cost limit is launched: {e}"));
-            Prices::default()
-        }
-    };
-    Snapshot { config: Some(config), prices, types: TypeBook::builtin(), ..Snapshot::default() }
+    }
 }
 
-fn prices(path: &Path) -> Result<Prices, String> {
-    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Prices::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Msg>, letters: LetterBox) {
+fn engine(
+    handle: Handle,
+    receiver: tokio::sync::mpsc::Receiver<burst_engine::Msg>,
+    letters: LetterBox,
+    conf: String,
+) {
     // Before the runtime makes its threads: they inherit the mask.
     shim::block_signals();
     log::install();
@@ -125,6 +111,6 @@ fn engine(handle: Handle, receiver: tokio::sync::mpsc::Receiver<burst_engine::Ms
         handle,
         receiver,
         letters,
+        conf,
     }));
-    // The engine had nothing to do (no usable configuration): jobs that need it are refused by job_submit.
 }

@@ -121,6 +121,8 @@ pub struct Pool {
     pub retry_min: Seconds,
     /// See `retry_min`.
     pub retry_max: Seconds,
+    /// `dry_run`, default false: jobs are planned, checked and told, and nothing is launched.
+    pub dry_run: bool,
     /// `local_partition`.
     pub local_partition: Option<String>,
     /// `max_nodes` of one gang; default: the largest block.
@@ -161,6 +163,8 @@ pub struct Limits {
     pub max_nodes: Option<u32>,
     /// `max_cost_per_job`.
     pub max_cost_per_job: Option<MicroUsd>,
+    /// `collect_most`: instances ended by one pass of collection; None: 20, or a tenth of all where that is more.
+    pub collect_most: Option<u32>,
     /// `plan_bytes`, default 65536.
     pub plan_bytes: usize,
     /// `queue`: jobs waiting for the engine, default 4096.

@@ -5,7 +5,9 @@
 //! document is on disk before an effect leaves.
 
 mod boot;
+pub mod dead;
 pub mod done;
+pub mod operator;
 mod phase;
 pub mod says;
 pub mod step;
@@ -167,6 +169,9 @@ pub struct Gang {
     pub group: Option<String>,
     /// The owner holds it.
     pub user_hold: bool,
+    /// An operator wants the next round tried whatever is remembered of places without capacity.
+    #[serde(default)]
+    pub insist: bool,
     /// An operator wants it ended: why.
     pub end_asked: Option<String>,
     /// Last error.
@@ -221,6 +226,7 @@ impl Gang {
             fleet: None,
             group: None,
             user_hold: false,
+            insist: false,
             end_asked: None,
             last_error: None,
             history: vec![Entry {

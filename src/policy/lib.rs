@@ -14,7 +14,9 @@ pub mod limits;
 pub mod memory;
 pub mod offers;
 pub mod prices;
+pub mod stops;
 pub mod types;
+pub mod when;
 
 pub use admit::{Admission, Refusal, Rung};
 pub use config::{Config, ConfigError, Pool};

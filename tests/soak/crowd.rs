@@ -101,6 +101,7 @@ async fn tell(seed: u64, crowd: Crowd) -> Served {
         published: Some(published.clone()),
         trouble: Arc::new(AtomicU64::new(0)),
         disk: disk(),
+        full: Arc::default(),
         config,
     };
     let now = Now::default();

@@ -13,6 +13,7 @@ mod dice;
 mod laws;
 mod life;
 mod nodes;
+mod operators;
 mod published;
 mod seat;
 mod slurm;
@@ -20,4 +21,5 @@ mod story;
 mod users;
 
 pub use crowd::{Crowd, Served, serve};
+pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub struct Outside {
     pub trouble: Arc<AtomicU64>,
     /// The journal's file.
     pub disk: Disk,
+    /// The disk takes nothing more.
+    pub full: Arc<AtomicBool>,
     /// burst.toml.
     pub config: Arc<Config>,
 }
@@ -81,10 +83,11 @@ impl Life {
         let passive_since = Arc::new(AtomicU64::new(0));
         let (journal, mut writer) = Journal::queue();
         let (disk, dice, trouble) = (out.disk.clone(), out.dice.clone(), out.trouble.clone());
+        let full = out.full.clone();
         host.spawn(async move {
             while writer.wait().await {
                 tokio::time::sleep(dice.ms(1, 12)).await;
-                if dice.chance(trouble.load(Ordering::Relaxed) / 4) {
+                if dice.chance(trouble.load(Ordering::Relaxed) / 4) || full.load(Ordering::Relaxed) {
                     writer.refuse("database or disk is full");
                     continue;
                 }
@@ -148,6 +151,10 @@ pub async fn ask(sender: Option<mpsc::Sender<Msg>>, question: Question) -> Optio
     // An engine that is killed drops the question.
     match tokio::time::timeout(Duration::from_secs(10), rx).await {
         Ok(Ok(Answer::Json(status, body))) => Some((status, body)),
+        Ok(Ok(Answer::Kept(word, body))) => match word.await {
+            Ok(Ok(_)) => Some((200, body)),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -99,8 +99,8 @@ pub fn run(seed: u64, jobs: u64) -> Told {
     Told { broken: laws.broken(), log: laws.log(), counts: laws.counts() }
 }
 
-async fn tell(seed: u64, jobs: u64, laws: Laws) {
-    let dice = Dice::new(seed);
+/// A cluster and its cloud, before slurmctld starts.
+pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
     let config = Arc::new(Config::parse(TOML, "burst.toml").expect("the configuration is right"));
     let ec2 = FakeCloud::new();
     for (subnet, zone) in [("subnet-0aa11", "us-east-2b"), ("subnet-0aa12", "us-east-2a")] {
@@ -115,16 +115,23 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
     let names =
         config.pools.values().flat_map(|p| p.blocks.iter().flat_map(|b| b.names.clone())).collect::<Vec<_>>();
     let slurm = Slurm::new(names.into_iter(), laws.clone(), dice.clone(), ec2.clone());
-    let out = Outside {
-        slurm: slurm.clone(),
-        ec2: ec2.clone(),
+    Outside {
+        slurm,
+        ec2,
         dice: dice.clone(),
         mood: Mood::default(),
         published: None,
         trouble: Arc::new(AtomicU64::new(0)),
         disk: disk(),
+        full: Arc::default(),
         config,
-    };
+    }
+}
+
+async fn tell(seed: u64, jobs: u64, laws: Laws) {
+    let dice = Dice::new(seed);
+    let out = outside(&dice, &laws);
+    let (slurm, ec2) = (out.slurm.clone(), out.ec2.clone());
     let now = Now::default();
     let hopeless = Arc::new(AtomicU64::new(dice.range(0, 60)));
     let daemon = slurm.clone();
@@ -237,7 +244,7 @@ async fn restart(out: &Outside, now: &Now, pause: Duration) -> Life {
 }
 
 /// Whether all jobs are over, held for good, or lost, and everything was given back.
-fn quiet(out: &Outside) -> bool {
+pub(crate) fn quiet(out: &Outside) -> bool {
     let t = out.slurm.tables();
     let pending = t.jobs.values().any(|j| !settled(j));
     drop(t);

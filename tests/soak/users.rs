@@ -75,6 +75,17 @@ pub async fn submit(
     }))
 }
 
+/// A job of one user's that works for so long (ms); nothing else happens to it.
+pub async fn plain(out: &Outside, now: &Now, nodes: u32, work_ms: u64) -> u32 {
+    let next = u64::try_from(out.slurm.tables().jobs.len()).unwrap_or(0) + 1;
+    let id = submit(out, now, (next, 1_000), nodes, None).await.expect("the engine listens");
+    if let Some(job) = out.slurm.tables().jobs.get_mut(&id) {
+        job.work_ms = work_ms;
+        job.requeue = false;
+    }
+    id
+}
+
 /// One person's job, from sbatch on.
 pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
     tokio::time::sleep(out.dice.ms(0, story_ms)).await;

@@ -19,6 +19,20 @@ struct Status {
     ec2: super::ec2::Ec2,
     places: Vec<super::ec2::Place>,
     warnings: Vec<String>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+/// An operation that exhausted its retry budget.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct DeadLetter {
+    job: Option<String>,
+    gang: Option<String>,
+    what: String,
+    tries: u64,
+    since_unix: Option<u64>,
+    next_try_unix: Option<u64>,
+    error: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,13 +56,15 @@ struct Pool {
     free: Option<u64>,
 }
 
-/// Asks and renders. A refused pool or a warning is a problem found.
+/// Asks and renders. A refused pool, a dead letter or a warning is a problem found.
 pub fn run(common: &Common) -> Result<Answer, Fail> {
     let json = ask(common, "/v1/query", &json!({"v": 1, "what": "status"}))?;
     let status: Status = serde_json::from_value(json.clone()).map_err(|e| {
         Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json"))
     })?;
-    let bad = !status.warnings.is_empty() || status.pools.iter().any(|p| p.state == "refused");
+    let bad = !status.warnings.is_empty()
+        || !status.dead_letters.is_empty()
+        || status.pools.iter().any(|p| p.state == "refused");
     Ok(Answer { code: u8::from(bad), text: render(&status, now()), json })
 }
 
@@ -78,6 +94,7 @@ fn render(s: &Status, now: u64) -> String {
         }
     }
     text.push_str(&super::ec2::render(&s.ec2, &s.places, now));
+    letters(&mut text, &s.dead_letters, now);
     if s.gangs.is_empty() {
         text.push_str("\nNo gangs under way.\n");
         return text;
@@ -99,6 +116,32 @@ fn render(s: &Status, now: u64) -> String {
     text
 }
 
+fn letters(text: &mut String, all: &[DeadLetter], now: u64) {
+    if all.is_empty() {
+        return;
+    }
+    text.push_str("\nDead letters: tried in vain for long, and tried on\n");
+    for d in all {
+        let whose = match (&d.job, &d.gang) {
+            (Some(job), _) => format!("job {job}: "),
+            (None, Some(gang)) => format!("gang {gang}: "),
+            (None, None) => String::new(),
+        };
+        let when = |what: &str, t: Option<u64>| {
+            t.map(|t| format!(", {what} {}", relative(t, now))).unwrap_or_default()
+        };
+        let line = format!(
+            "{whose}{} ({} tries{}{}){}",
+            d.what,
+            d.tries,
+            when("since", d.since_unix),
+            when("next", d.next_try_unix),
+            d.error.as_deref().map(|e| format!(": {e}")).unwrap_or_default()
+        );
+        let _ = writeln!(text, "  {}", printable(&line));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +157,16 @@ mod tests {
         );
         let s: Status = serde_json::from_str(&json).unwrap();
         insta::assert_snapshot!(render(&s, 1_790_000_060));
+    }
+
+    #[test]
+    fn dead_letters_are_shown_with_whose_they_are() {
+        let json = r#"{"dead_letters":[{"gang":"0123456789abcdef","job":"17","what":"TerminateInstances: its instances run on",
+            "tries":12,"since_unix":1790000000,"next_try_unix":1790000100,"error":"UnauthorizedOperation: no"}]}"#;
+        let s: Status = serde_json::from_str(json).unwrap();
+        let text = render(&s, 1_790_000_060);
+        let line = "  job 17: TerminateInstances: its instances run on (12 tries, since 60 s ago, next in 40 s): UnauthorizedOperation: no\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

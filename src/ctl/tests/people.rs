@@ -146,6 +146,12 @@ fn help_completions_and_manual_name_every_command() {
         "validate",
         "slurm-conf",
         "terminate",
+        "pause",
+        "resume",
+        "drain",
+        "retry",
+        "adopt",
+        "audit",
         "stop-everything",
         "completions",
         "man",
@@ -155,4 +161,56 @@ fn help_completions_and_manual_name_every_command() {
         let heading = format!("BURSTCTL {}", command.to_uppercase());
         assert!(man.contains(&heading), "the manual lacks {heading}");
     }
+}
+
+#[test]
+fn an_operators_words_reach_the_controller_and_its_answer_is_told() {
+    let b = Bench::new();
+    let said = (200, r#"{"ok":true,"says":"pool efa is paused: nothing new is launched"}"#);
+    for (args, payload) in [
+        (&["pause", "efa"][..], json!({"v": 1, "do": "pause", "pool": "efa"})),
+        (&["pause"], json!({"v": 1, "do": "pause"})),
+        (&["drain", "efa"], json!({"v": 1, "do": "drain", "pool": "efa"})),
+        (&["resume", "efa"], json!({"v": 1, "do": "resume", "pool": "efa"})),
+        (&["retry", "12_3"], json!({"v": 1, "do": "retry", "job": "12_3"})),
+        (&["adopt"], json!({"v": 1, "do": "adopt"})),
+        (
+            &["adopt", "11111111-2222-4333-8444-555555555555"],
+            json!({"v": 1, "do": "adopt",
+            "uuid": "11111111-2222-4333-8444-555555555555"}),
+        ),
+    ] {
+        let fake = Fake::answering(vec![said]);
+        let o = b.ctl(&[args, &["--controller", &fake.url]].concat());
+        assert_eq!(o.status.code(), Some(0), "{args:?}: {}", err(&o));
+        let asked = fake.next();
+        assert_eq!((asked.path.as_str(), asked.payload), ("/v1/control", payload), "{args:?}");
+        assert_eq!(out(&o), "pool efa is paused: nothing new is launched\n");
+    }
+    let fake =
+        Fake::answering(vec![(409, r#"{"error":"nothing is paused or draining","code":"not-stopped"}"#)]);
+    let o = b.ctl(&["resume", "--controller", &fake.url]);
+    assert_eq!(o.status.code(), Some(1));
+    assert!(err(&o).contains("nothing is paused or draining"), "{}", err(&o));
+    for wrong in [&["retry"][..], &["retry", "x"], &["audit", "--last", "0"], &["pause", "a", "b"]] {
+        assert_eq!(b.ctl(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_audit_is_asked_for_as_long_as_wanted() {
+    let b = Bench::new();
+    let fake = Fake::answering(vec![(
+        200,
+        r#"{"audit":[{"at_ms":1790000000000,"what":"instance","name":"i-0a",
+        "gang":"","reason":"its tags name no gang","result":"ended"}]}"#,
+    )]);
+    let o = b.ctl(&["audit", "--last", "7", "--controller", &fake.url]);
+    assert_eq!(o.status.code(), Some(0), "{}", err(&o));
+    let asked = fake.next();
+    assert_eq!(
+        (asked.path.as_str(), asked.payload),
+        ("/v1/query", json!({"v": 1, "what": "audit", "last": 7}))
+    );
+    assert!(out(&o).contains("its tags name no gang"), "{}", out(&o));
 }

@@ -1,11 +1,12 @@
 //! Questions from instances and people, answered from the core's own state.
 
-use super::{Core, Slot};
-use crate::views;
+use super::{Core, Slot, operate::Wish};
+use crate::{journal::Reply, views};
 use burst_policy::gang::{Member, Phase, Seen};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::HashSet, net::IpAddr};
+use tokio::sync::oneshot;
 
 /// An instance asks who it is (docs/WIRE.md `/v1/bootstrap`).
 #[derive(Debug, Clone, Deserialize)]
@@ -68,6 +69,13 @@ pub enum Question {
         /// Names.
         nodes: Vec<String>,
     },
+    /// An operator's word; `who` in words.
+    Operate {
+        /// What.
+        wish: Wish,
+        /// Asking.
+        who: String,
+    },
     /// For collection: what must not be touched.
     Living,
     /// For `/metrics`.
@@ -81,9 +89,11 @@ pub enum Answer {
     Json(u16, Value),
     /// Instances of living gangs, and keys of gangs whose launch has no known answer.
     Living(HashSet<String>, HashSet<String>),
+    /// Done, and to be told so when it is on disk.
+    Kept(oneshot::Receiver<Reply>, Value),
 }
 
-fn error(status: u16, code: &str, text: impl Into<String>) -> Answer {
+pub(super) fn error(status: u16, code: &str, text: impl Into<String>) -> Answer {
     Answer::Json(status, json!({"error": text.into(), "code": code}))
 }
 
@@ -99,6 +109,7 @@ impl Core {
             Question::Explain { uid, operator, job } => self.explain(uid, operator, &job),
             Question::Terminate { gang, uid } => self.end_gang(&gang, uid),
             Question::Power { op, nodes } => self.power(&op, &nodes),
+            Question::Operate { wish, who } => self.operate(wish, &who),
             // Before the job table was seen once, nobody knows what runs.
             Question::Living if !self.looked => error(503, "early", "the job table has not been read yet"),
             Question::Living => {

@@ -169,6 +169,7 @@ fn limits(t: &Table<'_, '_>) -> Limits {
     let limits = Limits {
         max_nodes: t.small("max_nodes", 1, 100_000),
         max_cost_per_job: t.usd("max_cost_per_job"),
+        collect_most: t.small("collect_most", 1, 100_000),
         plan_bytes: size("plan_bytes", 1_024, 120_000, PLAN_BYTES),
         queue: size("queue", 16, 1_000_000, 4_096),
     };
@@ -252,6 +253,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         wait_limit: t.time("wait_limit"),
         retry_min: time("retry_min", 30),
         retry_max: time("retry_max", 600),
+        dry_run: t.flag("dry_run").unwrap_or(false),
         local_partition: t.text("local_partition"),
         max_nodes: t.small("max_nodes", 1, crate::limits::FLEET_MOST).unwrap_or(most),
         max_cost_per_job: t.usd("max_cost_per_job"),

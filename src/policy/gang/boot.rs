@@ -55,7 +55,8 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, deadline: u64, now: u64) {
 /// forgets the addresses of names that are powered down (slurm-22.05 src/slurmctld/read_config.c
 /// `_restore_node_state`), and a kill what was not saved. Without the address no step reaches the node.
 fn forgotten(g: &mut Gang, house: &dyn House) -> bool {
-    let block = g.won.as_ref().and_then(|r| house.pool(&g.pool)?.blocks.get(r.block));
+    let of = |b: &&crate::config::Block| g.names.first().is_some_and(|n| b.names.contains(n));
+    let block = house.pool(&g.pool).and_then(|p| p.blocks.iter().find(of));
     if block.is_none_or(|b| b.node_addr.is_some()) {
         return false;
     }
@@ -110,13 +111,17 @@ fn replace(g: &mut Gang, house: &dyn House, which: &[usize], (code, text): (&str
 /// and the waiting others cost must fit into the attempt that is then given up.
 fn fresh_names(g: &Gang, house: &dyn House, count: usize) -> Option<Vec<String>> {
     let (all, bad) = (g.names.len() as u64, count as u64);
-    let pool = house.pool(&g.pool)?;
+    let pool = house.pool(&g.pool).filter(|p| !p.dry_run && !house.drained(&g.pool))?;
     let spared = pool.start_limit.0 + pool.epilog_limit.0 + g.geometry.time_limit.map_or(0, |t| t.0);
     let fits = bad.saturating_mul(pool.boot_limit.0) <= all.saturating_mul(spared);
     if g.paid >= PAID_ATTEMPTS || !g.retired.is_empty() || bad * 2 > all || !fits {
         return None;
     }
-    house.free_names(&g.pool, g.won.as_ref()?.block, u32::try_from(count).ok()?)
+    // burst.toml may have been read again since: the block is the one of the same type.
+    let won = g.won.as_ref()?;
+    let same = |at: &usize| pool.blocks.get(*at).is_some_and(|b| b.instance_type == won.instance_type);
+    let block = Some(won.block).filter(same).or_else(|| (0..pool.blocks.len()).find(same))?;
+    house.free_names(&g.pool, block, u32::try_from(count).ok()?)
 }
 
 /// One look at a released job: the scheduler has start_limit, unless it says that it will not start it.

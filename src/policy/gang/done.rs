@@ -1,6 +1,8 @@
 //! From an effect's outcome to the gang's next phase.
 
-use super::{Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, step};
+use super::{
+    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, dead, step,
+};
 use crate::{admit::Rung, classify::Class};
 
 /// What came of an effect.
@@ -213,8 +215,10 @@ fn failed(g: &mut Gang, t: &Trouble, house: &dyn House, now: u64) {
     match &mut g.phase {
         // Terminating is tried for ever: nothing else ends the bill.
         Phase::Ending { retry_ms, tries, .. } => {
-            *retry_ms = now + backoff(*tries, house);
+            let full = backoff(*tries, house);
             *tries = tries.saturating_add(1);
+            let dead = *tries >= dead::BUDGET;
+            *retry_ms = now + if dead { dead::PAUSE_MS } else { full };
         }
         Phase::Held | Phase::Waiting { .. } | Phase::Planned => {
             let until_ms = Some(now + PAUSE_MS * 4);

@@ -33,6 +33,10 @@ pub enum Why {
     },
     /// EC2 or Slurm could not be asked; the last error says how.
     Trouble,
+    /// Nothing may be launched now: an operator, or the engine's own state, in words.
+    Stopped(String),
+    /// The pool only plans: what would be launched.
+    DryRun(String),
 }
 
 /// What comes after a gang was given back.

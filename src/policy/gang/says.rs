@@ -71,7 +71,7 @@ pub fn sentence(g: &Gang) -> String {
     }
 }
 
-fn market(rung: &crate::admit::Rung) -> &'static str {
+pub(super) fn market(rung: &crate::admit::Rung) -> &'static str {
     match rung.market {
         burst_plan::Market::OnDemand => "on-demand",
         burst_plan::Market::Spot => "spot",
@@ -112,6 +112,8 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
         }
         Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
         Why::Trouble => format!("cannot launch now{when}"),
+        Why::Stopped(what) => format!("nothing is launched: {what}"),
+        Why::DryRun(what) => format!("dry run: nothing is launched in this pool; it would launch {what}"),
     }
 }
 

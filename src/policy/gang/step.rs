@@ -11,6 +11,8 @@ pub const RECORD_MS: u64 = 60_000;
 const DRY_SHOWN: usize = 4;
 /// Pause between looks at names, ms.
 const NAMES_MS: u64 = 3_000;
+/// A plan of a pool in dry-run mode is made anew after this time, ms: prices and names change.
+const DRY_MS: u64 = 900_000;
 /// A name that does not go down is asked again after this time (ms).
 pub const NUDGE_MS: u64 = 60_000;
 pub use crate::limits::PAID_ATTEMPTS;
@@ -201,7 +203,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
                 return None;
             }
             let free = match why {
-                Why::Dependency(_) | Why::Begin(_) | Why::UserHold => true,
+                Why::Dependency(_) | Why::Begin(_) | Why::UserHold | Why::Stopped(_) => true,
+                Why::DryRun(_) => until_ms.is_none_or(|t| now >= t) || !is_dry(g, house),
                 Why::Limits(_) => until_ms.is_none_or(|t| now >= t),
                 _ => until_ms.is_none_or(|t| now >= t),
             };
@@ -225,6 +228,13 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             plan(g, j, house, now)
         }
         Phase::Launching { .. } if g.retired.iter().any(|r| !r.ended) => Some(Effect::Retire),
+        // What EC2 has refused so far is no launch yet: it waits like the others.
+        Phase::Launching { .. } if !g.sent && g.members.is_empty() && house.stopped(&g.pool).is_some() => {
+            g.unsure = false;
+            g.names.clear();
+            g.enter(Phase::Planned, "stopped before anything was granted", now);
+            None
+        }
         Phase::Launching { .. } | Phase::Granted { .. } if boot::overdue(g, house, now).is_some() => {
             let text = boot::overdue(g, house, now).unwrap_or_default();
             give_up(g, "BootLimit", text, now);
@@ -276,6 +286,9 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     if g.user_hold {
         return Some((Why::UserHold, None));
     }
+    if let Some(what) = house.stopped(&g.pool) {
+        return Some((Why::Stopped(what), None));
+    }
     if !j.dependency.is_empty() {
         return Some((Why::Dependency(j.dependency.clone()), None));
     }
@@ -285,6 +298,11 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     let begin = j.eligible.max(g.geometry.begin.unwrap_or(0));
     let from = begin.saturating_sub(house.lead_s(&g.pool)) * 1000;
     (from > now).then_some((Why::Begin(begin), Some(from)))
+}
+
+/// Whether the gang's pool only plans.
+fn is_dry(g: &Gang, house: &dyn House) -> bool {
+    house.pool(&g.pool).is_some_and(|p| p.dry_run)
 }
 
 /// Chooses the next rung and reserves names, or waits, or gives up, as the job wants it.
@@ -314,7 +332,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     let mut no_names = false;
     let mut dry = Vec::new();
     while let Some(rung) = admission.ladder.get(g.rung) {
-        if let Some(t) = house.dry_until(g, rung).filter(|t| *t > now) {
+        if let Some(t) = house.dry_until(g, rung).filter(|t| !g.insist && *t > now) {
             dry.push(says::dry(rung, t));
             g.rung += 1;
             continue;
@@ -324,6 +342,23 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             g.rung += 1;
             continue;
         };
+        if is_dry(g, house) {
+            let at_most = g.worst.map(|w| format!(", for at most USD {w}")).unwrap_or_default();
+            let what = format!(
+                "{} x {} ({}) in {}{at_most}",
+                rung.nodes,
+                rung.instance_type,
+                says::market(rung),
+                rung.zone
+            );
+            let until_ms = Some(now + DRY_MS);
+            g.enter(
+                Phase::Waiting { until_ms, why: Why::DryRun(what) },
+                "dry run: planned, not launched",
+                now,
+            );
+            return None;
+        }
         if let Turn::Wait { ask_ms, why } = house.turn(g, rung, now) {
             turns::wait(g, why, ask_ms, now);
             return None;
@@ -351,6 +386,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
 
 fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now: u64) -> Option<Effect> {
     g.rounds = g.rounds.saturating_add(1);
+    g.insist = false;
     let since = *g.dry_since_ms.get_or_insert(now);
     let late = adm.wait.is_some_and(|w| now.saturating_sub(since) >= w.0 * 1000);
     let local = house.pool(&g.pool).and_then(|p| p.local_partition.clone());
@@ -456,8 +492,9 @@ fn ending(
                 settled(g, then, house, now);
                 None
             } else if now >= *nudge_ms {
-                if let Phase::Ending { stage, .. } = &mut g.phase {
+                if let Phase::Ending { stage, tries, .. } = &mut g.phase {
                     *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
+                    *tries = tries.saturating_add(1);
                 }
                 Some(Effect::PowerDown)
             } else {

@@ -9,6 +9,7 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use std::{cell::RefCell, collections::BTreeMap};
 
 mod boot;
+mod operators;
 mod turns;
 
 struct World {
@@ -22,6 +23,7 @@ struct World {
     dry: RefCell<BTreeMap<String, u64>>,
     turn: RefCell<Option<(u64, Why)>>,
     shortage: RefCell<Option<String>>,
+    stops: RefCell<crate::stops::Stops>,
 }
 
 fn rung(zone: &str, nodes: u32) -> Rung {
@@ -64,6 +66,7 @@ fn pool() -> Pool {
         wait_limit: None,
         retry_min: Seconds(30),
         retry_max: Seconds(600),
+        dry_run: false,
         local_partition: Some("cpu".into()),
         max_nodes: 8,
         max_cost_per_job: None,
@@ -98,6 +101,7 @@ impl World {
             dry: RefCell::default(),
             turn: RefCell::new(None),
             shortage: RefCell::new(None),
+            stops: RefCell::default(),
         }
     }
     fn pending(&self, held: bool) {
@@ -168,6 +172,12 @@ impl House for World {
     }
     fn shortage(&self, _: &JobView) -> Option<String> {
         self.shortage.borrow().clone()
+    }
+    fn stopped(&self, pool: &str) -> Option<String> {
+        self.stops.borrow().reason(pool)
+    }
+    fn drained(&self, pool: &str) -> bool {
+        self.stops.borrow().drained(pool)
     }
     fn lead_s(&self, _: &str) -> u64 {
         0
@@ -371,7 +381,7 @@ fn terminating_is_tried_for_ever() {
         };
         done(&mut g, &Effect::Terminate { sweep: false }, Outcome::Failed(t), &w, now);
         assert_eq!(next(&mut g, &w, now), None, "not at once");
-        now += 31_000;
+        now += dead::PAUSE_MS;
     }
 }
 

@@ -134,6 +134,14 @@ pub trait House {
     fn turn(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Turn;
     /// What Slurm lacks to start the job at all (licences), in words.
     fn shortage(&self, job: &JobView) -> Option<String>;
+    /// Why nothing may be launched in the pool now, in words that do not change while it lasts.
+    fn stopped(&self, _pool: &str) -> Option<String> {
+        None
+    }
+    /// Whether an operator has set the pool to drain: not even a failed node is replaced.
+    fn drained(&self, _pool: &str) -> bool {
+        false
+    }
     /// Measured provisioning time of the pool, seconds.
     fn lead_s(&self, pool: &str) -> u64;
     /// A number in 0..1000 for jitter, from the caller's generator.

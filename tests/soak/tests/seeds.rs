@@ -39,6 +39,16 @@ fn what_broke_once_holds() {
 }
 
 #[test]
+fn a_pause_outlives_a_restart() {
+    assert_eq!(burst_soak::a_pause(), Ok(()));
+}
+
+#[test]
+fn a_full_disk_stops_launches_and_nothing_else() {
+    assert_eq!(burst_soak::a_full_disk(), Ok(()));
+}
+
+#[test]
 fn a_seed_tells_one_story_and_a_rich_one() {
     let (a, b) = (burst_soak::run(7, 40), burst_soak::run(7, 40));
     assert_eq!(a, b, "a seed is its own replay");

@@ -16,6 +16,7 @@ mod holds;
 mod moto;
 mod netns;
 mod nodes;
+mod operate;
 mod orphan;
 mod plain;
 mod rates;

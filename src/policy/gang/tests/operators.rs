@@ -1,0 +1,203 @@
+//! Stops, retries, dry runs and dead letters.
+
+use super::*;
+use crate::stops::{How, Stop};
+
+fn stop(w: &World, how: How) {
+    let stop = Stop { how, who: "alice (uid 1000)".into(), since_ms: 1_790_000_000_000 };
+    w.stops.borrow_mut().stop(Some("efa"), stop);
+}
+
+fn resume(w: &World) {
+    w.stops.borrow_mut().resume(None).expect("it was stopped");
+}
+
+fn throttled() -> Outcome {
+    Outcome::Failed(Trouble {
+        code: "RequestLimitExceeded".into(),
+        message: "slow down".into(),
+        class: Class::Throttle,
+        request_id: None,
+        ambiguous: false,
+    })
+}
+
+#[test]
+fn a_stopped_pool_launches_nothing_and_says_who_stopped_it() {
+    for how in [How::Pause, How::Drain] {
+        let (mut g, w) = (gang(), World::new());
+        stop(&w, how);
+        w.pending(true);
+        let hold = next(&mut g, &w, 1).expect("hold");
+        done(&mut g, &hold, Outcome::Ok, &w, 2);
+        assert_eq!(next(&mut g, &w, 3), None);
+        let text = says::sentence(&g);
+        assert!(text.contains("by alice (uid 1000) at 2026-09-21 14:13:20 UTC"), "{text}");
+        assert_eq!(next(&mut g, &w, 100_000_000), None, "only a word lifts it");
+        resume(&w);
+        assert!(matches!(next(&mut g, &w, 100_000_001), Some(Effect::Launch { .. })));
+    }
+}
+
+#[test]
+fn a_stop_reaches_a_back_off_and_a_launch_that_ec2_has_refused_so_far() {
+    let (mut g, w) = (gang(), World::new());
+    let launch = to_launch(&mut g, &w);
+    done(&mut g, &launch, throttled(), &w, 10);
+    assert!(matches!(g.phase, Phase::Launching { tries: 1, .. }), "{:?}", g.phase);
+    stop(&w, How::Pause);
+    assert_eq!(next(&mut g, &w, 60_000), None);
+    assert!(matches!(g.phase, Phase::Waiting { why: Why::Stopped(_), .. }), "{:?}", g.phase);
+    assert!(g.names.is_empty() && !g.unsure, "nothing is kept for it");
+    resume(&w);
+    let again = next(&mut g, &w, 70_000).expect("launch");
+    assert!(matches!(again, Effect::Launch { .. }), "{again:?}");
+    assert_eq!(g.intent, 2, "another intent has another token");
+}
+
+#[test]
+fn an_unanswered_launch_is_settled_although_the_pool_is_stopped() {
+    let (mut g, w) = (gang(), World::new());
+    let launch = to_launch(&mut g, &w);
+    let Outcome::Failed(t) = throttled() else { panic!("a failure") };
+    done(&mut g, &launch, Outcome::Failed(Trouble { ambiguous: true, ..t }), &w, 10);
+    stop(&w, How::Drain);
+    let replay = next(&mut g, &w, 60_000).expect("the same request again");
+    assert!(matches!(replay, Effect::Launch { .. }), "{replay:?}");
+    assert_eq!(g.intent, 1);
+}
+
+#[test]
+fn what_runs_goes_on_and_its_requeue_waits() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    stop(&w, How::Drain);
+    all_ask(&mut g);
+    w.set_nodes(&g.names, &idle());
+    let release = next(&mut g, &w, 22).expect("release");
+    done(&mut g, &release, Outcome::Ok, &w, 23);
+    w.edit(|v| (v.held, v.state) = (false, 1));
+    assert_eq!(next(&mut g, &w, 30), None);
+    assert!(matches!(g.phase, Phase::Running));
+    w.edit(|v| (v.state, v.restarts, v.held) = (0, 1, true));
+    assert_eq!(next(&mut g, &w, 40), Some(Effect::PowerDown));
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 41);
+    let end = next(&mut g, &w, 42).expect("terminate");
+    done(&mut g, &end, Outcome::Ok, &w, 43);
+    w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    assert_eq!(next(&mut g, &w, 44), None);
+    assert!(matches!(g.phase, Phase::Waiting { why: Why::Stopped(_), .. }), "{:?}", g.phase);
+}
+
+#[test]
+fn a_failed_node_is_replaced_in_a_paused_pool_and_not_in_a_draining_one() {
+    for (how, replaced) in [(How::Pause, true), (How::Drain, false)] {
+        let (mut g, w) = (gang(), World::new());
+        to_booting(&mut g, &w);
+        stop(&w, how);
+        g.members[0].failed = Some("no EFA".into());
+        let effect = next(&mut g, &w, 30).expect("effect");
+        assert_eq!(matches!(effect, Effect::Retire), replaced, "{how:?}: {effect:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_launch_and_launches_when_it_is_over() {
+    let (mut g, mut w) = (gang(), World::new());
+    w.pool.dry_run = true;
+    w.pending(true);
+    let hold = next(&mut g, &w, 1).expect("hold");
+    done(&mut g, &hold, Outcome::Ok, &w, 2);
+    assert_eq!(next(&mut g, &w, 3), None);
+    let text = says::sentence(&g);
+    assert!(
+        text.contains("it would launch 2 x hpc7a.96xlarge (on-demand) in us-east-2b, for at most USD"),
+        "{text}"
+    );
+    assert_eq!(next(&mut g, &w, 3_600_000), None, "planned anew, and not launched");
+    assert_eq!((g.attempt, g.intent, g.names.len()), (0, 0, 0));
+    w.pool.dry_run = false;
+    assert!(matches!(next(&mut g, &w, 3_600_001), Some(Effect::Launch { .. })));
+}
+
+#[test]
+fn a_retry_forgives_paid_attempts_and_is_in_the_history() {
+    let (mut g, w) = (gang(), World::new());
+    to_launch(&mut g, &w);
+    g.paid = PAID_ATTEMPTS;
+    g.phase = Phase::Failed("two paid attempts failed".into());
+    g.names.clear();
+    assert_eq!(next(&mut g, &w, 50), None);
+    let said = operator::retry(&mut g, "uid 1000", 60).expect("a failed gang");
+    assert_eq!(said, "job 7 is tried again; 2 paid attempts no longer count");
+    let last = g.history.last().expect("an entry").text.clone();
+    assert_eq!(last, "tried again by uid 1000; 2 paid attempts no longer count");
+    assert!(matches!(next(&mut g, &w, 61), Some(Effect::Launch { .. })));
+    assert_eq!(g.paid, 0);
+}
+
+#[test]
+fn a_retry_ends_a_back_off() {
+    let (mut g, w) = (gang(), World::new());
+    let launch = to_launch(&mut g, &w);
+    done(&mut g, &launch, no_capacity(), &w, 10);
+    let launch = next(&mut g, &w, 11).expect("second rung");
+    done(&mut g, &launch, no_capacity(), &w, 12);
+    assert_eq!(next(&mut g, &w, 13), None);
+    operator::retry(&mut g, "uid 0", 14).expect("it waits");
+    assert!(matches!(next(&mut g, &w, 15), Some(Effect::Launch { .. })));
+    assert_eq!((g.rounds, g.rung), (0, 0));
+}
+
+#[test]
+fn there_is_nothing_to_retry_of_a_gang_that_runs() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    let before = g.clone();
+    let why = operator::retry(&mut g, "uid 0", 30).unwrap_err();
+    assert!(why.contains("job 7 is Booting"), "{why}");
+    assert_eq!(g, before);
+}
+
+#[test]
+fn a_terminate_that_exhausts_its_budget_is_a_dead_letter_and_tried_on_slowly() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    *w.seen.borrow_mut() = Seen::Gone;
+    next(&mut g, &w, 20);
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 21);
+    let mut now = 22;
+    for tries in 1..=dead::BUDGET + 5 {
+        let end = next(&mut g, &w, now).expect("tried again");
+        assert!(matches!(end, Effect::Terminate { .. }), "{end:?}");
+        done(&mut g, &end, throttled(), &w, now);
+        let wait = step::wake(&g).expect("a time") - now;
+        assert!(wait <= dead::PAUSE_MS);
+        let dead = dead::letter(&g);
+        assert_eq!(dead.as_ref().map(|d| d.tries), (tries >= dead::BUDGET).then_some(tries));
+        assert_eq!(wait == dead::PAUSE_MS, dead.is_some(), "a low rate from then on");
+        now += wait;
+    }
+    let end = next(&mut g, &w, now).expect("tried for ever");
+    done(&mut g, &end, Outcome::Ok, &w, now);
+    assert_eq!(dead::letter(&g), None);
+}
+
+#[test]
+fn names_that_never_come_down_are_a_dead_letter() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    *w.seen.borrow_mut() = Seen::Gone;
+    w.set_nodes(&g.names.clone(), &idle());
+    let mut now = 20;
+    let mut nudges = 0;
+    while dead::letter(&g).is_none() {
+        if let Some(effect) = next(&mut g, &w, now) {
+            nudges += u32::from(effect == Effect::PowerDown);
+            done(&mut g, &effect, Outcome::Ok, &w, now);
+        }
+        now += step::NUDGE_MS;
+        assert!(nudges <= dead::BUDGET + 1, "{:?}", g.phase);
+    }
+    assert_eq!(nudges, dead::BUDGET + 1);
+}
