@@ -10,7 +10,7 @@ use crate::{
 };
 use burst_plan::report::{EfaReport, GpuReport};
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -153,7 +153,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn run(shared: &Shared, root: &PathBuf, pid: &str, means: Means) {
+fn run(shared: &Shared, root: &Path, pid: &str, means: Means) {
     let began = Instant::now();
     lock(&shared.seen).efa = efa::totals(root);
     let mut gpu = (means.gpu)();
@@ -188,7 +188,7 @@ fn look(shared: &Shared, root: &Path, pid: &str, gpu: &mut Option<Box<dyn Gpu>>)
     let first = looks < ENVIRONMENTS;
     let processes = if first || !in_group { proc::descendants(root, pid) } else { Vec::new() };
     // Where the group knows its peak, nobody has to add up.
-    let peaks = if in_group { &[][..] } else { &processes };
+    let peaks: &[u32] = if in_group { &[] } else { &processes };
     let sum = peaks.iter().filter_map(|p| proc::peak_memory(root, *p)).reduce(u64::saturating_add);
     // The deepest process: a rank rather than the launcher around it.
     let of = processes.last().filter(|_| first).map(|p| proc::environment(root, *p, mpi::wanted));
