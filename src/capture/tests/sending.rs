@@ -67,7 +67,7 @@ fn deliver(controllers: &[String], message: &[u8]) -> Verdict {
 #[test]
 fn a_report_is_posted_as_a_credential() {
     let (url, asked) = peer(vec!["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]);
-    assert_eq!(deliver(&[url.clone()], b"{\"v\":1}"), Verdict::Taken);
+    assert_eq!(deliver(std::slice::from_ref(&url), b"{\"v\":1}"), Verdict::Taken);
     let asked = asked.recv().unwrap();
     assert!(asked.starts_with("POST /v1/report HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains(&format!("\r\nHost: {}\r\n", url.strip_prefix("http://").unwrap())), "{asked}");
