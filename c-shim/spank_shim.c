@@ -5,7 +5,9 @@
  * Every reference to a symbol of Slurm is made here and not in Rust: calls from this object go through lazily
  * bound PLT entries, so the plugin loads even into a program that lacks one of them.
  */
+#include <stdint.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
 #include <slurm/slurm_errno.h>
 #include <slurm/spank.h>
@@ -89,4 +91,60 @@ const char *burst_spank_strerror(int code)
 void burst_spank_forget_env(const char *name)
 {
 	(void)unsetenv(name);
+}
+
+int burst_spank_number(void *spank, int what, unsigned int *out)
+{
+	uint32_t number = 0;
+	pid_t pid = 0;
+	spank_err_t rc;
+
+	switch (what) {
+	case BURST_SPANK_JOB:
+		rc = spank_get_item((spank_t)spank, S_JOB_ID, &number);
+		break;
+	case BURST_SPANK_STEP_ID:
+		rc = spank_get_item((spank_t)spank, S_JOB_STEPID, &number);
+		break;
+	case BURST_SPANK_NODES:
+		rc = spank_get_item((spank_t)spank, S_JOB_NNODES, &number);
+		break;
+	case BURST_SPANK_TASKS_HERE:
+		rc = spank_get_item((spank_t)spank, S_JOB_LOCAL_TASK_COUNT, &number);
+		break;
+	case BURST_SPANK_TASKS:
+		rc = spank_get_item((spank_t)spank, S_JOB_TOTAL_TASK_COUNT, &number);
+		break;
+	case BURST_SPANK_TASK:
+		rc = spank_get_item((spank_t)spank, S_TASK_GLOBAL_ID, &number);
+		break;
+	case BURST_SPANK_PID:
+		rc = spank_get_item((spank_t)spank, S_TASK_PID, &pid);
+		number = (uint32_t)pid;
+		break;
+	default:
+		return (int)ESPANK_BAD_ARG;
+	}
+	if (rc == ESPANK_SUCCESS)
+		*out = number;
+	return (int)rc;
+}
+
+int burst_spank_status(void *spank, int *out)
+{
+	int status = 0;
+	spank_err_t rc = spank_get_item((spank_t)spank, S_TASK_EXIT_STATUS, &status);
+
+	if (rc == ESPANK_SUCCESS)
+		*out = status;
+	return (int)rc;
+}
+
+const char *const *burst_spank_environment(void *spank)
+{
+	char **environment = NULL;
+
+	if (spank_get_item((spank_t)spank, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
+		return NULL;
+	return (const char *const *)environment;
 }

@@ -9,7 +9,7 @@
 #define BURST_SPANK_H
 
 /* In which program the plugin was loaded. */
-#define BURST_SPANK_OTHER 0  /* slurmd, prolog, epilog: nothing to do there */
+#define BURST_SPANK_OTHER 0  /* slurmd, prolog, epilog: no options there */
 #define BURST_SPANK_SUBMIT 1 /* sbatch, salloc (and scrontab) */
 #define BURST_SPANK_SRUN 2
 #define BURST_SPANK_STEP 3 /* slurmstepd on a node */
@@ -39,5 +39,22 @@ const char *burst_spank_strerror(int code);
 
 /* Takes a variable out of this process's own environment. */
 void burst_spank_forget_env(const char *name);
+
+/* What burst_spank_number answers. */
+#define BURST_SPANK_JOB 0
+#define BURST_SPANK_STEP_ID 1
+#define BURST_SPANK_NODES 2
+#define BURST_SPANK_TASKS_HERE 3
+#define BURST_SPANK_TASKS 4
+#define BURST_SPANK_TASK 5 /* global id of the callback's task */
+#define BURST_SPANK_PID 6  /* its process */
+
+/* The two below return 0, or a code for burst_spank_strerror, and leave `out` alone then. */
+int burst_spank_number(void *spank, int what, unsigned int *out);
+/* Wait status of the callback's task, as waitpid(2) gives it. */
+int burst_spank_status(void *spank, int *out);
+
+/* The step's environment, NULL-terminated and borrowed for the callback; NULL where there is none. */
+const char *const *burst_spank_environment(void *spank);
 
 #endif

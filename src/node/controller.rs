@@ -5,10 +5,9 @@ use crate::{
     say,
     settings::Settings,
 };
+use burst_capture::{Verdict, send};
 use serde_json::{Value, json};
 use std::{
-    io::Write,
-    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -84,33 +83,8 @@ impl Desk {
 
     /// Bounded by `until`: a munge that hangs must not keep the instance alive.
     fn credential(&self, payload: &Value, until: Instant) -> Result<String, String> {
-        let mut command = Command::new(&self.settings.munge);
-        if let Some(socket) = &self.settings.munge_socket {
-            command.arg(format!("--socket={socket}"));
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("{}: {e}", self.settings.munge))?;
-        // The payload fits the pipe, so this does not wait; a munge that has ended already is judged by its status.
-        let fed = child.stdin.take().map_or(Ok(()), |mut s| s.write_all(payload.to_string().as_bytes()));
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() >= until {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err("munge did not answer in time and was ended; look at munged".into());
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        let out = child.wait_with_output().map_err(|e| format!("munge: {e}"))?;
-        if !out.status.success() {
-            let why = String::from_utf8_lossy(&out.stderr);
-            return Err(format!("munge makes no credential: {}", why.trim()));
-        }
-        fed.map_err(|e| format!("munge: {e}"))?;
-        String::from_utf8(out.stdout).map(|t| t.trim().to_owned()).map_err(|e| format!("munge: {e}"))
+        let socket = self.settings.munge_socket.as_deref();
+        send::munge(&self.settings.munge, socket, payload.to_string().as_bytes(), until)
     }
 
     /// The first controller that answers anything but 503.
@@ -236,6 +210,20 @@ impl Desk {
                 self.note(format!("no controller answers: {e}"));
                 Heard::Nothing
             }
+        }
+    }
+}
+
+impl Desk {
+    /// Hands a spooled report over (what an epilog could not).
+    pub fn deliver(&self, message: &[u8]) -> Verdict {
+        let Ok(payload) = serde_json::from_slice(message) else {
+            return Verdict::Refused("it is not JSON".into());
+        };
+        match self.post("/v1/report", &payload, BRIEF) {
+            Ok((status, _)) => send::judge(status)
+                .unwrap_or_else(|| Verdict::Later(format!("the controller answers {status}"))),
+            Err(e) => Verdict::Later(e),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod controller;
 mod devices;
 mod imds;
+mod reports;
 mod serve;
 mod settings;
 mod slurmd;
@@ -151,6 +152,8 @@ fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
         Err(why) => return end(&settings, &why),
     };
     say(&format!("this is node {}", named.node));
+    // Before slurmd: the first job's first step looks for it.
+    let mut reports = reports::Reports::announce(&settings, &facts, &named);
     let mut daemon = match slurmd::Slurmd::start(&settings, &named.node, &named.slurmd_args) {
         Ok(d) => d,
         Err(e) => {
@@ -158,8 +161,10 @@ fn live(local: &Settings, born: Instant, stop: &AtomicBool) -> ExitCode {
             return end(&settings, &e);
         }
     };
-    let over = serve::serve(&settings, &mut desk, &named, &mut daemon, stop);
+    let over = serve::serve(&settings, &mut desk, &mut reports, &named, &mut daemon, stop);
     serve::close(&mut daemon, &over);
+    // After slurmd, whose last epilogs may have left something.
+    reports.flush(&desk);
     match over {
         Over::Off(why) => end(&settings, &why),
         Over::Stopped => stopped(),

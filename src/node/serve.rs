@@ -2,7 +2,9 @@
 
 use crate::{
     controller::{Desk, Heard, Named, jitter},
-    devices, say,
+    devices,
+    reports::Reports,
+    say,
     settings::Settings,
     slurmd::Slurmd,
     watch,
@@ -29,6 +31,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub fn serve(
     settings: &Settings,
     desk: &mut Desk,
+    reports: &mut Reports,
     named: &Named,
     daemon: &mut Slurmd,
     stop: &AtomicBool,
@@ -59,6 +62,8 @@ pub fn serve(
                     (pause, unknown) = (AGAIN, false);
                     state.orders_end = answer.poweroff;
                     state.deadline_unix = answer.deadline_unix.or(state.deadline_unix);
+                    // Somebody answers: what waits has its chance.
+                    reports.flush(desk);
                     every
                 }
                 // A controller that has just started may not have read its journal yet.

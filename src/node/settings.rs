@@ -33,6 +33,8 @@ pub struct Settings {
     pub on_end: String,
     /// Where the agent's process id is written while it lives.
     pub pidfile: Option<String>,
+    /// Where it meets the SPANK plugin, whose `run_dir=` says the same.
+    pub run_dir: String,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             start: "auto".into(),
             on_end: "poweroff".into(),
             pidfile: None,
+            run_dir: burst_capture::place::RUN_DIR.into(),
         }
     }
 }

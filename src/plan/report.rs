@@ -46,8 +46,11 @@ pub struct StepReport {
     pub cpu_user_us: Option<u64>,
     /// CPU time in the kernel, µs.
     pub cpu_system_us: Option<u64>,
-    /// Peak of the step's memory, bytes.
+    /// Peak of the step's memory, bytes; `memory_source` says of what.
     pub peak_memory_bytes: Option<u64>,
+    /// `cgroup1`, `cgroup2`: with page cache; `proc`: largest sum of the processes' own peaks that was seen, or the largest
+    /// process, whichever is more.
+    pub memory_source: Option<String>,
     /// Read from block devices or by system calls, bytes; `io_source` says which.
     pub read_bytes: Option<u64>,
     /// Written, bytes.
@@ -70,6 +73,8 @@ pub struct StepReport {
     pub exits: Vec<ExitReport>,
     /// What is wrong in words a user understands, such as an EFA step that moved next to nothing over EFA.
     pub flags: Vec<String>,
+    /// CPU time that measuring took, µs.
+    pub sampler_cpu_us: Option<u64>,
 }
 
 /// One network interface, over the step.

@@ -86,6 +86,15 @@ impl Raw {
             "slurmctld_added_mb": Option::<Value>::unwrap_or_default(more("slurmctld_mb.burst", "slurmctld_mb.plain")),
             "so_mb": {"job_submit": mb("so_bytes.job_submit"), "spank": mb("so_bytes.spank")},
             "sbatch_added_ms": Option::<Value>::unwrap_or_default(more("sbatch_ms.burst", "sbatch_ms.plain")),
+            "capture": {
+                "srun_ms": {
+                    "with": median("srun_ms.with"),
+                    "without": median("srun_ms.without"),
+                    "no_plugin": median("srun_ms.no_plugin"),
+                },
+                "srun_added_ms": Option::<Value>::unwrap_or_default(more("srun_ms.with", "srun_ms.without")),
+                "sampler_cpu_percent": value(self.quantile("sampler_cpu_percent", 1.0)),
+            },
             "clean_build_s": median("clean_build_s"),
         })
     }

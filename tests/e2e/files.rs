@@ -46,6 +46,11 @@ impl Layout {
     pub fn munge_socket(&self) -> PathBuf {
         self.file("munge/socket")
     }
+    /// Where nodes keep what jobs did there.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.file("capture")
+    }
     /// slurmctld's port.
     #[must_use]
     pub fn slurmctld_port(&self) -> u16 {
@@ -304,9 +309,17 @@ pub const PRICES: &str = r#"{
 pub fn node_json(at: &Layout) -> String {
     serde_json::json!({
         "slurmd": which("slurmd"), "slurm_conf": at.slurm_conf(), "munge": which("munge"),
-        "munge_socket": at.munge_socket(), "start": "direct", "on_end": "exit",
+        "munge_socket": at.munge_socket(), "start": "direct", "on_end": "exit", "run_dir": at.run_dir(),
     })
     .to_string()
+}
+
+/// plugstack.conf with spank_burst.so and what the test wants of it.
+#[must_use]
+pub fn plugstack(at: &Layout, arguments: &str) -> String {
+    let (so, run_dir, dir) = (at.file("plugins/spank_burst.so"), at.run_dir(), at.dir.display().to_string());
+    let more = arguments.replace("{dir}", &dir);
+    format!("optional {} run_dir={} {more}\n", so.display(), run_dir.display())
 }
 
 /// A program of the system, also where PATH has no sbin.

@@ -74,6 +74,9 @@ pub struct ClusterSpec {
     pub ec2_relay: bool,
     /// A relay between instances and the engine's listener.
     pub node_relay: bool,
+    /// Arguments of spank_burst.so in plugstack.conf beside the run directory's; `{dir}` is the cluster's directory. With any,
+    /// the plugin is loaded even where the controller's is not.
+    pub spank: String,
 }
 
 impl ClusterSpec {
@@ -109,6 +112,7 @@ impl ClusterSpec {
             idle: 0,
             ec2_relay: false,
             node_relay: false,
+            spank: String::new(),
         }
     }
 

@@ -44,6 +44,9 @@ pub struct SlurmConfArgs {
     /// Seconds until a name that was powered down can be used again
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     suspend_timeout: u16,
+    /// Measure jobs on every node that has the plugin, not only on the pools' (its line in plugstack.conf)
+    #[arg(long)]
+    capture_all: bool,
 }
 
 /// Reads the configuration and prints.
@@ -65,7 +68,7 @@ pub fn run(common: &Common, args: &SlurmConfArgs) -> Result<Answer, Fail> {
     let parts = [
         (Part::Slurm, "slurm.conf", slurm(&config, args, &site, host.trim())),
         (Part::Gres, "gres.conf", gres(&config)),
-        (Part::Plugstack, "plugstack.conf", plugstack(args)),
+        (Part::Plugstack, "plugstack.conf", plugstack(&config, args)),
     ];
     let mut text = String::new();
     let mut json = serde_json::Map::new();
@@ -278,14 +281,23 @@ fn gres(config: &Config) -> String {
     t
 }
 
-fn plugstack(args: &SlurmConfArgs) -> String {
+fn plugstack(config: &Config, args: &SlurmConfArgs) -> String {
     let so = args
         .plugin_dir
         .as_ref()
         .map_or_else(|| "spank_burst.so".into(), |d| d.join("spank_burst.so").display().to_string());
+    let mut urls = config.cluster.advertise.clone();
+    if urls.is_empty() {
+        urls.push(format!("http://{}", config.cluster.listen));
+    }
+    // Pools' nodes are told by burst-node.
+    let all = match args.capture_all {
+        true => format!(" capture=all controllers={}", urls.join(",")),
+        false => String::new(),
+    };
     format!(
         "# On login and compute nodes. `optional`: where the file is missing, sbatch works on without the options.\n\
-         optional {so}\n"
+         optional {so}{all}\n"
     )
 }
 

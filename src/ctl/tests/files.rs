@@ -85,6 +85,8 @@ fn the_former_programs_go_into_burst_power_conf() {
     );
     let o = b.ctl(&["slurm-conf", "--config", file, "--part", "plugstack", "--plugin-dir", "/p"]);
     assert!(out(&o).ends_with("optional /p/spank_burst.so\n"), "{}", out(&o));
+    let o = b.ctl(&["slurm-conf", "--config", file, "--part", "plugstack", "--capture-all"]);
+    assert!(out(&o).contains("\noptional spank_burst.so capture=all controllers=http://"), "{}", out(&o));
     let o = b.ctl(&["slurm-conf", "--config", file, "--burst-power", "burst-power"]);
     assert_eq!(o.status.code(), Some(2), "relative paths are wrong usage");
 }

@@ -156,3 +156,36 @@ fn a_munge_that_begins_to_hang_does_not_hold_the_deadline_up() {
     w.ended_within(Duration::from_secs(30));
     assert!(w.powered_off());
 }
+
+#[test]
+fn the_plugin_finds_what_it_needs_and_spooled_reports_are_sent() {
+    let mut w = named(json!({}), |payload, _| match payload["kind"].as_str() {
+        Some("job") if payload["report"]["job"] == 7 => Answer::Json(409, json!({"error": "x", "code": "x"})),
+        Some("job") => Answer::Json(200, json!({})),
+        _ => carry_on(),
+    });
+    w.start(json!({}));
+    w.until("a started report", |w| !w.reports("started").is_empty());
+    let home = w.dir.join("run/efa7-0001");
+    let file: Value = serde_json::from_slice(&std::fs::read(home.join("node.json")).unwrap()).unwrap();
+    assert_eq!(
+        (file["node"].as_str(), file["instance_id"].as_str()),
+        (Some("efa7-0001"), Some("i-0123456789abcdef0"))
+    );
+    assert_eq!(file["controllers"][0].as_str().unwrap(), w.url());
+    assert_eq!(file["munge"].as_str().unwrap(), w.dir.join("bin/munge").to_str().unwrap());
+    let spool = home.join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    // Larger than a pipe takes at once.
+    let padding = "x".repeat(40_000);
+    for job in [7, 8] {
+        let text =
+            json!({"v": 1, "kind": "job", "node": "efa7-0001", "report": {"job": job, "padding": padding}});
+        std::fs::write(spool.join(format!(".{job}")), text.to_string()).unwrap();
+        std::fs::rename(spool.join(format!(".{job}")), spool.join(format!("{job}.0.json"))).unwrap();
+    }
+    w.until("an empty spool", |_| std::fs::read_dir(&spool).unwrap().next().is_none());
+    let jobs: Vec<u64> = w.reports("job").iter().map(|r| r["report"]["job"].as_u64().unwrap()).collect();
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
+    w.until("its log", |w| w.log().contains("given up: 7.0.json") && w.log().contains("sent 1 reports"));
+}

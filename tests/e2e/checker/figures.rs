@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Pointer into the summary, most it may be.
-const LIMITS: [(&str, f64); 11] = [
+const LIMITS: [(&str, f64); 13] = [
     ("/submit_hook_us/4k/p50", 20.0),
     ("/submit_hook_us/4k/p99", 60.0),
     ("/foreign_job_hook_us/p50", 2.0),
@@ -18,11 +18,13 @@ const LIMITS: [(&str, f64); 11] = [
     ("/so_mb/job_submit", 25.0),
     ("/so_mb/spank", 0.7),
     ("/sbatch_added_ms", 3.0),
+    ("/capture/srun_added_ms", 2.0),
+    ("/capture/sampler_cpu_percent", 0.1),
     ("/clean_build_s", 600.0),
 ];
 
 /// Pointer into the summary, file of samples, hundredths of the samples, divisor.
-const QUANTILES: [(&str, &str, usize, f64); 18] = [
+const QUANTILES: [(&str, &str, usize, f64); 21] = [
     ("/submit_hook_us/4k/p50", "submit_hook_ns.4k", 50, 1e3),
     ("/submit_hook_us/4k/p99", "submit_hook_ns.4k", 99, 1e3),
     ("/submit_hook_us/64k/p50", "submit_hook_ns.64k", 50, 1e3),
@@ -40,16 +42,21 @@ const QUANTILES: [(&str, &str, usize, f64); 18] = [
     ("/floor_submit_to_script_s/64", "floor_submit_to_script_s.64", 50, 1.0),
     ("/so_mb/job_submit", "so_bytes.job_submit", 50, 1e6),
     ("/so_mb/spank", "so_bytes.spank", 50, 1e6),
+    ("/capture/srun_ms/with", "srun_ms.with", 50, 1.0),
+    ("/capture/srun_ms/without", "srun_ms.without", 50, 1.0),
+    ("/capture/sampler_cpu_percent", "sampler_cpu_percent", 100, 1.0),
     ("/clean_build_s", "clean_build_s", 50, 1.0),
 ];
 
 /// Files and the fewest samples they may have.
-const COUNTS: [(&str, usize); 5] = [
+const COUNTS: [(&str, usize); 7] = [
     ("submit_hook_ns.4k", 1_000),
     ("submit_hook_ns.64k", 1_000),
     ("foreign_job_hook_ns", 1_000),
     ("submit_to_create_fleet_ms", 30),
     ("registered_to_release_ms", 30),
+    ("srun_ms.with", 200),
+    ("srun_ms.without", 200),
 ];
 
 /// What is wrong with the figures below `dir`, and what is over its limit: (wrong, over).
@@ -88,6 +95,7 @@ pub fn judge(dir: &Path) -> Res<(Vec<String>, Vec<String>)> {
     for (pointer, key, hundredths, divisor) in QUANTILES {
         compare(pointer, at(key, hundredths).map(|v| v / divisor));
     }
+    compare("/capture/srun_added_ms", difference("srun_ms.with", "srun_ms.without"));
     compare("/sbatch_added_ms", difference("sbatch_ms.burst", "sbatch_ms.plain"));
     compare("/slurmctld_added_mb", difference("slurmctld_mb.burst", "slurmctld_mb.plain"));
     let mut over: Vec<String> = LIMITS

@@ -149,7 +149,8 @@ impl Cluster {
         if spec.plugin {
             need(copy("libjob_submit_burst.so", "plugins/job_submit_burst.so")?, "libjob_submit_burst.so")?;
         }
-        let spank = spec.plugin && copy("libspank_burst.so", "plugins/spank_burst.so")?;
+        let spank =
+            (spec.plugin || !spec.spank.is_empty()) && copy("libspank_burst.so", "plugins/spank_burst.so")?;
         for program in ["burst-node", "burst-ec2sim", "burstctl"] {
             let found = copy(program, &format!("bin/{program}"))?;
             if spec.sim {
@@ -176,8 +177,7 @@ impl Cluster {
         write(&at.file("etc/prices.json"), files::PRICES)?;
         write(&at.file("etc/burst-node.json"), &files::node_json(at))?;
         write(&at.burst_toml(), &files::burst_toml(at, spec))?;
-        let so = at.file("plugins/spank_burst.so");
-        let line = if spank { format!("optional {}\n", so.display()) } else { String::new() };
+        let line = if spank { files::plugstack(at, &spec.spank) } else { String::new() };
         write(&at.file("etc/plugstack.conf"), &line)?;
         write(&at.slurm_conf(), &files::slurm_conf(at, spec, &self.pool_lines(), spec.plugin))
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 /// The table of docs/ARCHITECTURE.md; the root package is the controller plugin.
 const FLOORS: &[(&str, u8)] = &[
     ("burst-plan", 0),
+    ("burst-capture", 1),
     ("burst-policy", 1),
     ("burst-cloud", 2),
     ("burst-aws", 3),

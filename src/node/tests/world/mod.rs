@@ -113,6 +113,7 @@ impl World {
         let mut all = json!({
             "controllers": [self.url()], "pool": "efa", "boot_limit_s": 30, "orphan_limit_s": 30, "start": "direct",
             "on_end": "exit", "munge": self.dir.join("bin/munge"), "slurmd": self.dir.join("bin/slurmd"),
+            "run_dir": self.dir.join("run"),
         });
         for (k, v) in settings.as_object().unwrap() {
             all[k] = v.clone();

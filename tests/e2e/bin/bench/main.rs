@@ -1,8 +1,9 @@
 //! `burst-bench [SECTION…]`: measures what was promised, to target/bench/summary.json; raw samples beside it.
 //!
-//! Sections: hook, sbatch, gangs, memory, sizes, build; without one: all. A section alone renews its own samples.
+//! Sections: hook, sbatch, gangs, capture, memory, sizes, build; without one: all. A section alone renews its own samples.
 #![forbid(unsafe_code)]
 
+mod capture;
 mod gangs;
 mod hook;
 mod still;
@@ -16,10 +17,11 @@ use std::time::Instant;
 type Section = fn(&mut Raw) -> Res<()>;
 
 /// What can be measured, in order: the build last, since it heats the machine.
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("hook", hook::job_submit),
     ("sbatch", hook::sbatch),
     ("gangs", gangs::gangs),
+    ("capture", capture::capture),
     ("memory", still::memory),
     ("sizes", still::sizes),
     ("build", still::build),

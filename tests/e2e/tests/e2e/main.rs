@@ -6,6 +6,7 @@
 mod boot;
 mod cancel;
 mod capacity;
+mod capture;
 mod config;
 mod crash;
 mod endpoint;
