@@ -9,6 +9,7 @@ pub mod classify;
 pub mod config;
 pub mod cost;
 pub mod gang;
+pub mod life;
 pub mod limits;
 pub mod memory;
 pub mod offers;
