@@ -181,7 +181,7 @@ fn decide(
     {
         geometry.partition.clone_from(p);
     }
-    let (request, _plan, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
+    let (request, plan, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
     let Some(pool) = pool_for(config, &request, named, &geometry.partition).map_err(|r| r.0)? else {
         return Ok(None);
     };
@@ -199,6 +199,7 @@ fn decide(
     let array = geometry.array.is_some();
     let mut gang =
         Gang::new(new_id(), uid, pool.name.clone(), request, geometry, burst_engine::start::now_ms());
+    gang.plan = plan;
     gang.user_hold = v.priority == 0;
     gang.worst = admission.worst_cost;
     let comment = says::comment(&gang);

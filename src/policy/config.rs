@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 mod across;
 mod block;
 mod check;
+mod money;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +27,21 @@ pub struct Config {
     pub price_file: Option<PathBuf>,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[record]`.
+    pub record: Record,
+}
+
+/// `[record]`: the files about each life of a job (docs/RECORD.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `enabled`, default true.
+    pub enabled: bool,
+    /// `dir`, default /var/spool/asba/learning.
+    pub dir: PathBuf,
+    /// `keep_days`: files older than that are removed; default 90.
+    pub keep_days: u64,
+    /// `keep_bytes`: the oldest files are removed above that; default 1 GiB.
+    pub keep_bytes: u64,
 }
 
 /// `[cluster]`.
@@ -105,6 +121,8 @@ pub struct Pool {
     pub start_limit: Seconds,
     /// `epilog_limit`, default 10m.
     pub epilog_limit: Seconds,
+    /// `report_grace`, default 10s: how long after the end the record waits for the nodes' reports.
+    pub report_grace: Seconds,
     /// `orphan_limit`, default 15m: dead-man switch.
     pub orphan_limit: Seconds,
     /// `on_no_capacity`, default wait.
@@ -159,6 +177,8 @@ pub struct Limits {
     pub plan_bytes: usize,
     /// `queue`: jobs waiting for the engine, default 4096.
     pub queue: usize,
+    /// Limits on what may be spent.
+    pub spending: crate::spending::Spending,
 }
 
 /// One thing wrong with burst.toml.

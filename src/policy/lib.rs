@@ -9,11 +9,15 @@ pub mod classify;
 pub mod config;
 pub mod cost;
 pub mod gang;
+pub mod ledger;
 pub mod life;
 pub mod limits;
 pub mod memory;
 pub mod offers;
 pub mod prices;
+pub mod record;
+pub mod spending;
+pub mod track;
 pub mod types;
 
 pub use admit::{Admission, Refusal, Rung};

@@ -68,6 +68,10 @@ pub struct Life {
     pub cost: Cost,
     /// The last thing that went wrong with its gang, in words.
     pub trouble: Option<String>,
+    /// A launch was given up without its answer: what it may have granted was ended, and is in no figure.
+    pub unseen: bool,
+    /// Slurm had cleared COMPLETING, Unix ms: the grace for reports begins.
+    pub cleared_ms: Option<u64>,
 }
 
 /// What Slurm's job table says of the life. Times are Unix seconds; None: not known.

@@ -3,6 +3,7 @@
 use super::{
     Aws, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
     block::blocks,
+    money,
     read::{Notes, Table},
 };
 use crate::types::TypeBook;
@@ -40,6 +41,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
             f
         },
         limits: limits(&root.table("limits")),
+        record: money::record(&root.table("record")),
     };
     root.finish();
     across::check(&config, &root);
@@ -168,6 +170,7 @@ fn limits(t: &Table<'_, '_>) -> Limits {
         max_cost_per_job: t.usd("max_cost_per_job"),
         plan_bytes: size("plan_bytes", 1_024, 120_000, PLAN_BYTES),
         queue: size("queue", 16, 1_000_000, 4_096),
+        spending: money::spending(t),
     };
     t.finish();
     limits
@@ -244,6 +247,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         boot_limit: time("boot_limit", 480),
         start_limit: time("start_limit", 300),
         epilog_limit: time("epilog_limit", 600),
+        report_grace: time("report_grace", 10),
         orphan_limit: time("orphan_limit", 900),
         on_no_capacity: t.word("on_no_capacity", &else_words).unwrap_or(Else::Wait),
         wait_limit: t.time("wait_limit"),
@@ -316,6 +320,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         ("boot_limit", p.boot_limit, 1, 7_200, "is from 1s to 2h"),
         ("start_limit", p.start_limit, 1, 86_400, "is from 1s to 1d"),
         ("epilog_limit", p.epilog_limit, 1, 86_400, "is from 1s to 1d"),
+        ("report_grace", p.report_grace, 0, 3_600, "is at most 1h"),
         (
             "orphan_limit",
             p.orphan_limit,

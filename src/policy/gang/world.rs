@@ -39,6 +39,26 @@ pub struct JobView {
     /// Licences it needs (`matlab:2,ansys:1`).
     #[serde(default)]
     pub licences: String,
+    /// What only the record of the life asks.
+    #[serde(default)]
+    pub facts: JobFacts,
+}
+
+/// What Slurm tells of a job's run and end. While the job is pending, most of it is a plan or of the life before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// Unix seconds; of a running job the latest it may end; 0 unknown.
+    pub end: u64,
+    /// `exit_code`, a wait status as waitpid(2) gives it.
+    pub exit: u32,
+    /// `derived_ec`, the highest wait status of its steps; `NO_VAL` for none.
+    pub derived: u32,
+    /// `num_nodes`.
+    pub nodes: u32,
+    /// `num_cpus`.
+    pub cpus: u32,
+    /// `tres_alloc_str`, empty before it is allocated.
+    pub tres: String,
 }
 
 /// What is known of the job now.
@@ -114,6 +134,10 @@ pub trait House {
     fn dry_until(&self, rung: &Rung) -> Option<u64>;
     /// What Slurm lacks to start the job at all (licences), in words.
     fn shortage(&self, job: &JobView) -> Option<String>;
+    /// The site's limit on spending that a launch would pass, and whether the job is then refused instead of held.
+    fn over_limit(&self, _gang: &Gang, _job: &JobView) -> Option<(crate::spending::Stop, bool)> {
+        None
+    }
     /// Measured provisioning time of the pool, seconds.
     fn lead_s(&self, pool: &str) -> u64;
     /// A number in 0..1000 for jitter, from the caller's generator.
