@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod explain;
+mod life;
 pub mod man;
 pub mod plan;
 pub mod slurm_conf;

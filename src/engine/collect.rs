@@ -7,7 +7,7 @@ use crate::{
     shared::Msg,
 };
 use burst_cloud::Instance;
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Pause between passes.
@@ -69,6 +69,7 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
         }
         let text = format!("instances of no living gang are ended: {}", ends.join(", "));
         hands.controller.log(Loud::Error, &text);
+        hands.shared.unexplained.fetch_add(ends.len() as u64, Ordering::Relaxed);
         tracing::warn!(instances = ?ends, "orphans");
         if let Err(e) = hands.cloud.terminate(&ends).await {
             tracing::error!(error = %e, "orphans could not be ended; tried again in the next pass");

@@ -3,6 +3,8 @@
 //! journal_mode=DELETE and locking_mode=EXCLUSIVE because the state directory can be NFS shared with a backup
 //! controller; synchronous=FULL because an intent that is lost can launch twice.
 
+pub mod lives;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{path::Path, thread};
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +33,10 @@ enum Write {
     Gang { key: String, doc: String, living: bool, intent: Option<Intent> },
     Answer { token: String, answer: String },
     Request { token: String },
+    Life(Box<lives::Row>),
+    Report(Box<lives::Stored>),
+    Reports { gang: String, restart: u32 },
+    Past { since_ms: u64 },
 }
 
 /// What the writer answers: a stored request where one was asked for.
@@ -176,7 +182,7 @@ fn open_checked(path: &Path) -> Result<Connection, Opened> {
     if word != "ok" {
         return Err(Opened::Damaged(word));
     }
-    db.execute_batch(SCHEMA).map_err(sort)?;
+    db.execute_batch(SCHEMA).and_then(|()| db.execute_batch(lives::SCHEMA)).map_err(sort)?;
     Ok(db)
 }
 
@@ -195,7 +201,8 @@ pub fn documents(db: &Connection) -> Result<Vec<String>, JournalError> {
 /// # Errors
 /// SQLite's.
 pub fn make_tables(db: &Connection) -> Result<(), JournalError> {
-    Ok(db.execute_batch(SCHEMA)?)
+    db.execute_batch(SCHEMA)?;
+    Ok(db.execute_batch(lives::SCHEMA)?)
 }
 
 impl Writer {
@@ -283,6 +290,16 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
             Write::Request { token } => tx
                 .query_row("SELECT request FROM intent WHERE token = ?1", [token], |r| r.get(0))
                 .optional()?,
+            Write::Life(row) => {
+                lives::write_life(&tx, row, now)?;
+                None
+            }
+            Write::Report(report) => {
+                lives::write_report(&tx, report, now)?;
+                None
+            }
+            Write::Reports { gang, restart } => lives::read_reports(&tx, gang, *restart)?,
+            Write::Past { since_ms } => lives::read_past(&tx, *since_ms)?,
         });
     }
     tx.commit()?;

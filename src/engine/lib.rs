@@ -7,11 +7,13 @@
 pub mod collect;
 pub mod controller;
 pub mod core;
+pub mod counts;
 pub mod effects;
 pub mod host;
 pub mod http;
 pub mod journal;
 pub mod prepare;
+mod record;
 pub mod shared;
 pub mod start;
 pub mod timings;

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub ours: Box<str>,
     /// KillWait + OverTimeLimit.
     pub kill_margin: Seconds,
+    /// slurmctld's.
+    pub slurm_version: String,
     /// By name; None before the first look.
     pub partitions: Option<BTreeMap<String, PartitionFacts>>,
     /// The cluster's default partition.
@@ -165,6 +167,10 @@ pub struct Shared {
     pub running: AtomicBool,
     /// How long job_submit took.
     pub timings: Timings,
+    /// Instances of no living gang that collection has ended: money that nobody can explain.
+    pub unexplained: AtomicU64,
+    /// What came of nodes' reports.
+    pub reports: crate::counts::Reports,
 }
 
 /// A job job_submit has held.

@@ -103,6 +103,7 @@ pub async fn run(setup: Setup) {
         nodes,
         slurm_uid: conf.slurm_uid,
         operators: Arc::new(operators(&config)),
+        shared: shared.clone(),
     };
     let living = docs.iter().filter(|g| g.is_living()).count();
     tokio::spawn(letters.carry(handle.sender()));
@@ -180,6 +181,7 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
     }
     shared.snapshot.change(|s| {
         s.kill_margin = Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60);
+        s.slurm_version.clone_from(&conf.version);
         s.partitions = Some(facts.clone());
         s.default_partition.clone_from(&default_partition);
         s.refused_pools.clone_from(&refused);

@@ -11,6 +11,7 @@ mod cloud;
 mod dice;
 mod laws;
 mod life;
+mod money;
 mod nodes;
 mod seat;
 mod slurm;

@@ -56,7 +56,8 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
     let file = b.write(
         "burst.toml",
         "[cluster]\nqqqqqqqq = 1\n[aws]\nqqqqqqqq = 1\n[pool.efa]\nqqqqqqqq = 1\n[[pool.efa.block]]\nqqqqqqqq = 1\n\
-         type = \"hpc7a.96xlarge\"\nnodes = \"n1\"\n[prices]\nqqqqqqqq = 1\n[limits]\nqqqqqqqq = 1\n",
+         type = \"hpc7a.96xlarge\"\nnodes = \"n1\"\n[prices]\nqqqqqqqq = 1\n[limits]\nqqqqqqqq = 1\n[limits.cluster]\nqqqqqqqq = 1\n\
+         [record]\nqqqqqqqq = 1\n",
     );
     let told = out(&b.ctl(&["validate", "config", file.to_str().unwrap()]));
     for (table, shown) in [
@@ -66,6 +67,8 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
         ("[[pool.NAME.block]]", "pool.efa.block[0]"),
         ("[prices]", "prices"),
         ("[limits]", "limits"),
+        ("[limits.cluster]", "limits.cluster"),
+        ("[record]", "record"),
     ] {
         let mut known = known(&told, shown);
         // Documented as a table of its own.

@@ -18,6 +18,7 @@ mod netns;
 mod nodes;
 mod orphan;
 mod plain;
+mod record;
 mod refusals;
 mod requeue;
 mod sim;
