@@ -115,6 +115,7 @@ static void emit_job(const slurm_job_info_t *j, burst_job_fn fn, void *ctx)
 	r.state_reason = str(j->state_reason == WAIT_NO_REASON ? NULL : reason_name(j->state_reason));
 	r.licences = str(j->licenses);
 	r.tres_per_node = str(j->tres_per_node);
+	r.tres_alloc = str(j->tres_alloc_str);
 	fn(ctx, &r);
 }
 

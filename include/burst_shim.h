@@ -45,7 +45,7 @@ typedef struct burst_job_record {
 	int64_t submit, eligible, start, end;
 	uint64_t mem_per_node, mem_per_cpu;
 	burst_str_t admin_comment, array_tasks, nodes, req_nodes, dependency, partition, account, qos, name, features;
-	burst_str_t user_name, state_reason, tres_per_node, licences;
+	burst_str_t user_name, state_reason, tres_per_node, licences, tres_alloc;
 } burst_job_record_t;
 
 /* base states, as Slurm numbers them */

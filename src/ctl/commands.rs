@@ -2,6 +2,7 @@
 
 mod ec2;
 pub mod explain;
+mod life;
 pub mod man;
 pub mod operate;
 pub mod plan;

@@ -11,7 +11,7 @@ use crate::{
 };
 use burst_cloud::Instance;
 use burst_policy::when::utc;
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Pause between passes.
@@ -113,6 +113,7 @@ async fn end(hands: &Hands, ends: &[Ended], at_ms: u64) {
     match hands.cloud.terminate(&ids).await {
         Ok(()) => {
             hands.shared.care.collected(ids.len());
+            hands.shared.unexplained.fetch_add(ids.len() as u64, Ordering::Relaxed);
             audited(hands, at_ms, "ended").await;
         }
         Err(e) => {

@@ -6,9 +6,12 @@
 mod arrays;
 pub mod ask;
 mod licences;
+pub mod lives;
+mod money;
 mod names;
 pub mod operate;
 mod poll;
+pub mod reports;
 mod strays;
 
 use crate::{
@@ -79,6 +82,8 @@ pub enum Event {
     },
     /// What all gangs go by has changed: stops, burst.toml, the journal's disk.
     Reconsider,
+    /// Something about lives that are over.
+    Life(lives::LifeEvent),
     /// An effect on an array's record ended.
     ArrayDone {
         /// Gang id.
@@ -128,6 +133,8 @@ pub struct Core {
     pub(crate) looked: bool,
     strays: strays::Strays,
     pub(crate) operators: operate::Operators,
+    pub(crate) lives: lives::Lives,
+    pub(crate) money: money::Money,
     pub(crate) born_ms: u64,
 }
 
@@ -171,6 +178,8 @@ impl Core {
             looked: false,
             strays: strays::Strays::default(),
             operators: operate::Operators::default(),
+            lives: lives::Lives::default(),
+            money: money::Money::default(),
             born_ms: now,
         };
         for gang in docs {
@@ -212,6 +221,7 @@ impl Core {
         }
         // On disk as Launching: its intent is there, too, and may have been sent.
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });
+        self.take_over(&gang);
         let key = gang.key();
         if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {
             self.hands.prepare.claim(group, &key);
@@ -227,6 +237,7 @@ impl Core {
             let now = self.now();
             self.start_polls(now);
             self.write_unsaved(now);
+            self.record_lives(now);
             let mut again: u32 = 0;
             while let Some(key) = self.dirty.pop_first() {
                 self.advance(&key, now);
@@ -274,7 +285,10 @@ impl Core {
             Msg::UserHold { jobs, tasks, hold } => self.user_hold(&jobs, &tasks, hold),
             Msg::Internal(e) => self.event(*e),
             Msg::Ask(q, reply) => {
-                let answer = self.answer(*q);
+                let answer = match *q {
+                    Question::JobReport(r) => return self.job_report(*r, reply),
+                    q => self.answer(q),
+                };
                 // Who asked may have hung up.
                 let _ = reply.send(answer);
             }
@@ -322,6 +336,7 @@ impl Core {
             Event::Jobs { at_ms, uid, found } => self.saw_jobs(at_ms, uid, found),
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
+            Event::Life(e) => self.life_event(e),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
             Event::Free { key, names, saved } => self.free(&key, names, saved),
             Event::Licences(found) => self.saw_licences(found),
@@ -333,6 +348,7 @@ impl Core {
     /// An instance that EC2 has ended will never register: the boot limit need not be waited for.
     fn saw_cloud(&mut self, at_ms: u64, ids: &HashSet<String>) {
         for (key, slot) in &mut self.slots {
+            lives::miss(&mut slot.gang, at_ms, ids);
             if !matches!(slot.gang.phase, Phase::Booting { .. }) {
                 continue;
             }
@@ -390,10 +406,11 @@ impl Core {
             jitter: self.jitter % 1000,
             own: None,
         };
-        let before = slot.gang.phase.label();
+        let before = slot.gang.clone();
         let dry = done(&mut slot.gang, effect, outcome.outcome, &world, now);
         let grouped = world.grouped(&slot.gang);
-        self.after(&slot.gang, before);
+        self.observe(&before, &mut slot.gang, &slot.seen, now);
+        self.after(&slot.gang, before.phase.label());
         self.alarm(&slot.gang);
         if launched && let Some(e) = slot.gang.last_error.as_ref().filter(|e| e.at_ms == now) {
             self.hands.prepare.forget(&e.code, slot.gang.group.as_deref());
@@ -449,6 +466,7 @@ impl Core {
             own: Some(&before),
         };
         let effect = step(&mut slot.gang, &world, now);
+        self.observe(&before, &mut slot.gang, &slot.seen, now);
         self.give_names_back(&slot.gang, before.all_names().cloned().collect());
         self.taken.extend(slot.gang.all_names().cloned());
         self.after(&slot.gang, before.phase.label());
@@ -571,7 +589,12 @@ impl Core {
             false => u64::MAX,
         };
         let unsaved = if self.unsaved.0.is_empty() { u64::MAX } else { self.unsaved.1 + SAVE_MS };
-        gang.min(unsaved).min(licences).min(self.polls.next(now)).saturating_sub(now).clamp(1, 5_000)
+        gang.min(unsaved)
+            .min(self.lives.next())
+            .min(licences)
+            .min(self.polls.next(now))
+            .saturating_sub(now)
+            .clamp(1, 5_000)
     }
 
     fn wake_due(&mut self, now: u64) {

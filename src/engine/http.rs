@@ -11,7 +11,7 @@ use crate::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// A credential binds at most some KiB; anything longer is an attack (bytes).
 const BODY_MOST: usize = 64 * 1024;
+/// A report of a job in a credential: base64 of what [`burst_plan::report::REPORT_MOST`] allows, with its frame (bytes).
+const REPORT_BODY_MOST: usize = 96 * 1024;
 /// How long a bootstrap is held before it is told to ask again.
 const HOLD: Duration = Duration::from_secs(10);
 /// Most rows of the audit in one answer.
@@ -54,7 +56,7 @@ struct Caller {
 pub fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/bootstrap", post(bootstrap))
-        .route("/v1/report", post(report))
+        .route("/v1/report", post(report).layer(DefaultBodyLimit::max(REPORT_BODY_MOST)))
         .route("/v1/query", post(query))
         .route("/v1/control", post(control))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -159,11 +161,44 @@ async fn bootstrap(State(mut desk): State<Desk>, body: Bytes) -> Response {
     }
 }
 
-async fn report(State(desk): State<Desk>, body: Bytes) -> Response {
+/// What a report that got no further than this listener was refused for.
+fn why(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "credential",
+        StatusCode::FORBIDDEN => "identity",
+        StatusCode::PAYLOAD_TOO_LARGE => "size",
+        _ => "payload",
+    }
+}
+
+async fn report(State(desk): State<Desk>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(b) => b,
+        Err(e) => {
+            let refused = e.into_response();
+            desk.shared.reports.refuse(why(refused.status()));
+            return refused;
+        }
+    };
     let caller = match desk.node(body).await {
         Ok(c) => c,
-        Err(r) => return r,
+        Err(r) => {
+            desk.shared.reports.refuse(why(r.status()));
+            return r;
+        }
     };
+    if text(&caller.payload, "kind") == "job" {
+        return match serde_json::from_value(caller.payload) {
+            Ok(r) => {
+                let (status, answer) = desk.ask(Question::JobReport(Box::new(r))).await;
+                json_answer(status, &answer)
+            }
+            Err(e) => {
+                desk.shared.reports.refuse("payload");
+                refuse(400, "payload", &e.to_string())
+            }
+        };
+    }
     match serde_json::from_value(caller.payload) {
         Ok(r) => {
             let (status, answer) = desk.ask(Question::Report(r)).await;

@@ -3,6 +3,8 @@
 //! journal_mode=DELETE and locking_mode=EXCLUSIVE because the state directory can be NFS shared with a backup
 //! controller; synchronous=FULL because an intent that is lost can launch twice.
 
+pub mod lives;
+
 use crate::health::Health;
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use std::{path::Path, sync::Arc, thread};
@@ -47,13 +49,22 @@ enum Write {
         sql: &'static str,
         values: Vec<Value>,
     },
+    Life(Box<lives::Row>),
+    Report(Box<lives::Stored>),
+    Reports {
+        gang: String,
+        restart: u32,
+    },
+    Past {
+        since_ms: u64,
+    },
 }
 
 impl Write {
     /// It writes nothing, and says nothing about a full disk.
     fn is_read(&self) -> bool {
         match self {
-            Self::Request { .. } => true,
+            Self::Request { .. } | Self::Reports { .. } | Self::Past { .. } => true,
             Self::Statement { sql, .. } => sql.starts_with("SELECT"),
             _ => false,
         }
@@ -67,6 +78,10 @@ impl Write {
             }
             Self::Answer { token, answer } => token.len() + answer.len(),
             Self::Request { token } => token.len(),
+            Self::Life(row) => row.gang.len() + row.doc.len(),
+            Self::Report(report) => report.gang.len() + report.doc.len(),
+            Self::Reports { gang, .. } => gang.len(),
+            Self::Past { .. } => 0,
             Self::Statement { values, .. } => values
                 .iter()
                 .map(|v| match v {
@@ -269,6 +284,7 @@ pub fn documents(db: &Connection) -> Result<Vec<String>, JournalError> {
 /// SQLite's.
 pub fn make_tables(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(SCHEMA)?;
+    db.execute_batch(lives::SCHEMA)?;
     db.execute_batch(crate::keep::SCHEMA)
 }
 
@@ -369,6 +385,16 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
                     None => None,
                 }
             }
+            Write::Life(row) => {
+                lives::write_life(&tx, row, now)?;
+                None
+            }
+            Write::Report(report) => {
+                lives::write_report(&tx, report, now)?;
+                None
+            }
+            Write::Reports { gang, restart } => lives::read_reports(&tx, gang, *restart)?,
+            Write::Past { since_ms } => lives::read_past(&tx, *since_ms)?,
         });
     }
     tx.commit()?;

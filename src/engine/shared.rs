@@ -4,7 +4,7 @@
 
 use crate::{care::Care, timings::Timings};
 use arc_swap::{ArcSwap, Guard};
-use burst_plan::{Geometry, MicroUsd, Request, Seconds};
+use burst_plan::{Geometry, MicroUsd, Plan, Request, Seconds};
 use burst_policy::{
     Config, Offers, TypeBook,
     gang::{Gang, says},
@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub ours: Box<str>,
     /// KillWait + OverTimeLimit.
     pub kill_margin: Seconds,
+    /// slurmctld's.
+    pub slurm_version: String,
     /// By name; None before the first look.
     pub partitions: Option<BTreeMap<String, PartitionFacts>>,
     /// The cluster's default partition.
@@ -214,6 +216,10 @@ pub struct Shared {
     pub timings: Timings,
     /// The machine, the configuration, collection.
     pub care: Care,
+    /// Instances of no living gang that collection has ended: money that nobody can explain.
+    pub unexplained: AtomicU64,
+    /// What came of nodes' reports.
+    pub reports: crate::counts::Reports,
 }
 
 /// What jobs of one shape have in common.
@@ -223,6 +229,8 @@ pub struct Draft {
     pub pool: String,
     /// What the user wants.
     pub request: Request,
+    /// The plan, for the record.
+    pub plan: Option<Plan>,
     /// The job, but for owner and name.
     pub geometry: Geometry,
     /// The most it can cost.
@@ -255,6 +263,7 @@ impl Intake {
         let mut gang = Gang::new(self.id, self.uid, d.pool.clone(), d.request.clone(), geometry, self.at_ms);
         gang.user_hold = self.user_hold;
         gang.worst = d.worst;
+        gang.plan.clone_from(&d.plan);
         // What job_submit has written.
         gang.commented = says::comment(&gang);
         gang

@@ -223,6 +223,7 @@ fn refresh(controller: &dyn Controller, shared: &Shared, conf: &SlurmConf) {
     }
     shared.snapshot.change(|s| {
         s.kill_margin = Seconds(conf.kill_wait + conf.over_minutes.unwrap_or(0) * 60);
+        s.slurm_version.clone_from(&conf.version);
         s.partitions = Some(facts.clone());
         s.default_partition.clone_from(&default_partition);
         s.refused_pools.clone_from(&refused);

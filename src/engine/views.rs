@@ -5,7 +5,12 @@ use crate::{
     shown,
     timings::Timings,
 };
-use burst_policy::gang::{Gang, Phase, says, step};
+use burst_plan::MicroUsd;
+use burst_policy::{
+    gang::{Gang, Phase, says, step},
+    life::Life,
+    spending::gauges,
+};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
@@ -54,6 +59,32 @@ fn member_state(g: &Gang, m: &burst_policy::gang::Member) -> &'static str {
         (_, m) if m.asked => "asking",
         _ => "booting",
     }
+}
+
+/// A life that is over, without its long parts.
+pub(crate) fn life(l: &Life) -> Value {
+    let phases: Vec<Value> = l
+        .phases
+        .list()
+        .into_iter()
+        .filter_map(|(name, at)| Some(json!({"phase": name, "at_ms": at?})))
+        .collect();
+    json!({
+        "restart": l.restart, "state": l.slurm.state, "exit_code": l.slurm.exit_code,
+        "exit_signal": l.slurm.exit_signal, "derived_code": l.slurm.derived_code, "nodes": l.slurm.nodes,
+        "start_unix": l.slurm.start, "end_unix": l.slurm.end, "run_s": l.run_s(), "phases": phases,
+        "durations_ms": l.phases.durations(), "cost": cost(l), "attempts": l.attempts, "paid_attempts": l.paid,
+        "nodes_without_report": l.missing, "trouble": l.trouble,
+    })
+}
+
+fn cost(l: &Life) -> Value {
+    let text = |m: Option<MicroUsd>| m.map(|m| m.to_string());
+    let c = &l.cost;
+    json!({
+        "total_usd": text(c.total), "at_least_usd": c.known.to_string(), "compute_usd": text(c.compute),
+        "storage_usd": text(c.storage), "wasted_usd": text(c.wasted), "prices": c.prices, "missing": c.missing,
+    })
 }
 
 /// The whole, as far as `uid` may see it.
@@ -133,6 +164,56 @@ pub(crate) fn metrics(core: &Core) -> String {
     }
     out.push_str(&core.hands.rates.metrics(core.now()));
     shown::metrics(core, &mut out);
+    money(core, &mut out);
     out.push_str("# EOF\n");
     out
+}
+
+/// Reports, records and limits on spending.
+fn money(core: &Core, out: &mut String) {
+    let reports = &core.hands.shared.reports;
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "# TYPE burst_reports counter\n# HELP burst_reports Reports of jobs that nodes sent and that were kept.\n\
+         burst_reports_total {}\n# TYPE burst_reports_refused counter\n\
+         # HELP burst_reports_refused Reports of jobs that were refused, by why.\n",
+        reports.taken()
+    );
+    for (why, n) in reports.refused() {
+        let _ = writeln!(out, "burst_reports_refused_total{{why=\"{why}\"}} {n}");
+    }
+    let _ = write!(
+        out,
+        "# TYPE burst_records counter\n# HELP burst_records Lives of jobs that were recorded.\nburst_records_total {}\n\
+         # TYPE burst_records_incomplete counter\n\
+         # HELP burst_records_incomplete Recorded lives of which a node's report is missing.\n\
+         burst_records_incomplete_total {}\n# TYPE burst_spending_alerts counter\n\
+         # HELP burst_spending_alerts Thresholds of spending that were passed.\nburst_spending_alerts_total {}\n\
+         # TYPE burst_unexplained_instances counter\n\
+         # HELP burst_unexplained_instances Instances of no living gang that were ended.\n\
+         burst_unexplained_instances_total {}\n",
+        core.lives.recorded,
+        core.lives.without_reports,
+        core.money.alerts,
+        core.hands.shared.unexplained.load(Ordering::Relaxed),
+    );
+    let snapshot = core.hands.shared.snapshot.load();
+    let Some(rules) = snapshot.config.as_ref().map(|c| &c.limits.spending) else { return };
+    let all = gauges(rules, &core.book(core.now()));
+    for (name, help) in [("now", "What is in flight, or spent and committed"), ("limit", "The limit")] {
+        let _ = write!(
+            out,
+            "# TYPE burst_spending_{name}_usd gauge\n# HELP burst_spending_{name}_usd {help}, USD.\n"
+        );
+        for g in &all {
+            let amount = if name == "now" { g.now } else { g.limit };
+            let who = g.who.to_string().replace(['\\', '"', '\n'], "_");
+            let _ = writeln!(
+                out,
+                "burst_spending_{name}_usd{{who=\"{who}\",window=\"{}\"}} {amount}",
+                g.window.word()
+            );
+        }
+    }
 }

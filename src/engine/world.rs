@@ -1,11 +1,13 @@
 //! The world as one gang sees it: the core's snapshots behind the state machine's `House`.
 
 use crate::core::Core;
+use burst_plan::Seconds;
 use burst_policy::{
     Rung,
     admit::{Site, Verdict, admit},
     config::{Placement, Pool},
     gang::{Gang, House, JobView, NodeView, Seen, Turn},
+    spending::Stop,
 };
 
 pub(crate) struct World<'a> {
@@ -99,6 +101,19 @@ impl House for World<'_> {
 
     fn drained(&self, pool: &str) -> bool {
         self.core.operators.stops.drained(pool)
+    }
+
+    fn over_limit(&self, gang: &Gang, job: &JobView) -> Option<(Stop, bool)> {
+        let rules = &self.snapshot.config.as_ref()?.limits.spending;
+        if rules.rules.is_empty() {
+            return None;
+        }
+        let mut gang = gang.clone();
+        let minutes = job.minutes.map(|m| Seconds(m.saturating_mul(60)));
+        gang.geometry.time_limit = gang.geometry.time_limit.or(minutes);
+        // What is refused anyway is told so where its place is chosen.
+        let Verdict::Launch(admission) = self.admit(&gang) else { return None };
+        Some((self.core.over_limit(&gang, &admission)?, rules.refuse))
     }
 
     fn lead_s(&self, pool: &str) -> u64 {

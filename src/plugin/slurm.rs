@@ -8,7 +8,7 @@ use burst_engine::controller::{
     Changed, Controller, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf,
     SlurmError,
 };
-use burst_policy::gang::{JobView, NodeView};
+use burst_policy::gang::{JobFacts, JobView, NodeView};
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_int},
@@ -92,6 +92,14 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
             nodes: shim::text(&r.nodes),
             reason: shim::text(&r.state_reason),
             licences: shim::text(&r.licences),
+            facts: JobFacts {
+                end: when(r.end),
+                exit: r.exit_code,
+                derived: r.derived_exit,
+                nodes: r.min_nodes,
+                cpus: r.num_cpus,
+                tres: shim::text(&r.tres_alloc),
+            },
         },
         uid: r.user_id,
         user: shim::text(&r.user_name),

@@ -12,7 +12,7 @@ use burst_engine::{
     memo::{Key, Memo},
     shared::Snapshot,
 };
-use burst_plan::{Geometry, Options, Request, plan, request};
+use burst_plan::{Geometry, Options, Plan, Request, plan, request};
 use burst_policy::{
     admit::{Site, Verdict, admit, pool_for},
     config::Pool,
@@ -205,7 +205,7 @@ fn wishes(
     options: Option<&[u8]>,
     plan_bytes: Option<&[u8]>,
     limit: usize,
-) -> Result<(Request, bool, Vec<String>), String> {
+) -> Result<(Request, Option<Plan>, bool, Vec<String>), String> {
     let options = match options {
         Some(bytes) => {
             Options::from_json(bytes).map_err(|e| format!("the burst options cannot be read: {e}"))?
@@ -226,7 +226,7 @@ fn wishes(
     let (request, warnings) = request::merge(&options, plan.as_ref(), &notes);
     notices.extend(warnings.iter().map(|w| format!("{}: {}", w.path, w.text)));
     let named = options != Options::default() || plan.is_some();
-    Ok((request, named, notices))
+    Ok((request, plan, named, notices))
 }
 
 /// Reads nothing of the job that is not in its key (`view::key`).
@@ -248,7 +248,7 @@ fn decide(
     {
         geometry.partition.clone_from(p);
     }
-    let (request, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
+    let (request, plan, named, mut notices) = wishes(v, options, plan_bytes, config.limits.plan_bytes)?;
     let Some(pool) = pool_for(config, &request, named, &geometry.partition).map_err(|r| r.0)? else {
         return Ok(None);
     };
@@ -265,7 +265,7 @@ fn decide(
     };
     let all = admission.notices.iter().chain(&notices);
     let told: Vec<String> = all.map(|n| format!("slurm-burst: {n}")).collect();
-    let draft = Draft { pool: pool.name.clone(), request, geometry, worst: admission.worst_cost };
+    let draft = Draft { pool: pool.name.clone(), request, plan, geometry, worst: admission.worst_cost };
     Ok(Some(Decided {
         draft: Arc::new(draft),
         partition: sent.then(|| shim::c_text(&pool.partition)),

@@ -8,6 +8,7 @@ mod across;
 mod block;
 mod check;
 mod ec2;
+mod money;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +33,21 @@ pub struct Config {
     pub capacity: Spans,
     /// `[rates]`: what EC2 takes, default its published token buckets.
     pub rates: Buckets,
+    /// `[record]`.
+    pub record: Record,
+}
+
+/// `[record]`: the files about each life of a job (docs/RECORD.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `enabled`, default true.
+    pub enabled: bool,
+    /// `dir`, default /var/spool/asba/learning.
+    pub dir: PathBuf,
+    /// `keep_days`: files older than that are removed; default 90.
+    pub keep_days: u64,
+    /// `keep_bytes`: the oldest files are removed above that; default 1 GiB.
+    pub keep_bytes: u64,
 }
 
 /// `[cluster]`.
@@ -111,6 +127,8 @@ pub struct Pool {
     pub start_limit: Seconds,
     /// `epilog_limit`, default 10m.
     pub epilog_limit: Seconds,
+    /// `report_grace`, default 10s: how long after the end the record waits for the nodes' reports.
+    pub report_grace: Seconds,
     /// `orphan_limit`, default 15m: dead-man switch.
     pub orphan_limit: Seconds,
     /// `on_no_capacity`, default wait.
@@ -169,6 +187,8 @@ pub struct Limits {
     pub plan_bytes: usize,
     /// `queue`: jobs waiting for the engine, default 4096.
     pub queue: usize,
+    /// Limits on what may be spent.
+    pub spending: crate::spending::Spending,
 }
 
 /// One thing wrong with burst.toml.

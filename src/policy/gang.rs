@@ -63,14 +63,28 @@ pub struct Member {
     /// When it was granted, Unix ms: its own boot_limit counts from here.
     #[serde(default)]
     pub granted_ms: u64,
+    /// EC2 was seen without it although nobody here had ended it, Unix ms.
+    #[serde(default)]
+    pub lost_ms: Option<u64>,
 }
 
 impl Member {
     /// An instance that has done nothing yet.
     #[must_use]
     pub fn new(instance: String, node: String, granted_ms: u64) -> Self {
-        let (ip, host, failed) = (None, None, None);
-        Self { instance, node, ip, host, asked: false, started: false, failed, up: false, granted_ms }
+        let (ip, host, failed, lost_ms) = (None, None, None, None);
+        Self {
+            instance,
+            node,
+            ip,
+            host,
+            asked: false,
+            started: false,
+            failed,
+            up: false,
+            granted_ms,
+            lost_ms,
+        }
     }
 }
 
@@ -83,6 +97,19 @@ pub struct Retired {
     pub node: String,
     /// Ended in EC2 and powered down in Slurm.
     pub ended: bool,
+    /// When it was granted, Unix ms.
+    #[serde(default)]
+    pub granted_ms: u64,
+    /// As the member's.
+    #[serde(default)]
+    pub lost_ms: Option<u64>,
+}
+
+impl From<Member> for Retired {
+    fn from(m: Member) -> Self {
+        let Member { instance, node, granted_ms, lost_ms, .. } = m;
+        Self { instance, node, ended: false, granted_ms, lost_ms }
+    }
 }
 
 /// A line of a gang's history.
@@ -180,6 +207,12 @@ pub struct Gang {
     pub history: Vec<Entry>,
     /// The admin_comment Slurm has.
     pub commented: String,
+    /// The execution plan, for the record of what became of it.
+    #[serde(default)]
+    pub plan: Option<burst_plan::Plan>,
+    /// What the present life has seen.
+    #[serde(default)]
+    pub track: crate::track::Track,
 }
 
 impl Gang {
@@ -235,6 +268,8 @@ impl Gang {
                 text: "seen in job_submit".into(),
             }],
             commented: String::new(),
+            plan: None,
+            track: crate::track::Track::default(),
         }
     }
 

@@ -10,11 +10,16 @@ pub mod classify;
 pub mod config;
 pub mod cost;
 pub mod gang;
+pub mod ledger;
+pub mod life;
 pub mod limits;
 pub mod memory;
 pub mod offers;
 pub mod prices;
+pub mod record;
+pub mod spending;
 pub mod stops;
+pub mod track;
 pub mod types;
 pub mod when;
 

@@ -288,6 +288,9 @@ local_partition = \"cpu\"
         }
     }
     text.push('\n');
+    if !spec.burst_toml.contains("[record]") {
+        text.push_str(&format!("[record]\ndir = \"{}/learning\"\n\n", at.dir.display()));
+    }
     text.push_str(&spec.burst_toml);
     text
 }

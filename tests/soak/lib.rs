@@ -12,6 +12,7 @@ mod crowd;
 mod dice;
 mod laws;
 mod life;
+mod money;
 mod nodes;
 mod operators;
 mod published;

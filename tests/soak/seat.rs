@@ -7,7 +7,7 @@ use burst_engine::{
         Changed, Credential, JobRecord, JobUpdate, Loud, NodeRecord, PartitionRecord, SlurmConf, SlurmError,
     },
 };
-use burst_policy::gang::{JobView, NodeView};
+use burst_policy::gang::{JobFacts, JobView, NodeView};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -85,6 +85,12 @@ fn record(j: &Job) -> JobRecord {
             nodes: j.nodes.join(","),
             reason: String::new(),
             licences: String::new(),
+            facts: JobFacts {
+                end: if j.over_ms > 0 { j.over_ms / 1_000 } else { 0 },
+                exit: if number == 5 { 256 } else { 0 },
+                nodes: u32::try_from(j.want).unwrap_or(0),
+                ..JobFacts::default()
+            },
         },
         uid: j.uid,
         user: format!("user{}", j.uid),

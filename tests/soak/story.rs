@@ -50,6 +50,8 @@ nodes = "efa7-[0001-0048]"
 [[pool.efa.block]]
 type = "hpc6a.48xlarge"
 nodes = "efa6-[0001-0048]"
+[record]
+enabled = false
 "#;
 /// Jobs arrive and things go wrong for so long (ms).
 const STORY_MS: u64 = 300_000;
@@ -282,6 +284,7 @@ fn judge(out: &Outside, laws: &Laws, life: &Life) {
         }
     }
     drop(t);
+    crate::money::judge(out, laws, at);
     // One fleet per intent, whatever was asked again.
     let mut intents: BTreeMap<(String, String, String), u32> = BTreeMap::new();
     let mut paid: BTreeMap<String, u32> = BTreeMap::new();

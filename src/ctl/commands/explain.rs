@@ -1,6 +1,9 @@
 //! `burstctl explain JOB`.
 
-use super::view::{self, Gang};
+use super::{
+    life,
+    view::{self, Gang},
+};
 use crate::{
     cli::Common,
     out::{Answer, Fail, now},
@@ -15,5 +18,11 @@ pub fn run(common: &Common, job: &str) -> Result<Answer, Fail> {
     let gang: Gang = serde_json::from_value(gang).map_err(|e| {
         Fail::problem(format!("the controller's answer cannot be read ({e}); see it with --json"))
     })?;
-    Ok(Answer::ok(view::explain(&gang, now()), answer))
+    let mut text = view::explain(&gang, now());
+    let over = life::text(&answer);
+    if !over.is_empty() {
+        text.push('\n');
+        text.push_str(&over);
+    }
+    Ok(Answer::ok(text, answer))
 }

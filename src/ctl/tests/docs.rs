@@ -56,8 +56,8 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
     let file = b.write(
         "burst.toml",
         "[cluster]\nqqqqqqqq = 1\n[aws]\nqqqqqqqq = 1\n[pool.efa]\nqqqqqqqq = 1\n[[pool.efa.block]]\nqqqqqqqq = 1\n\
-         type = \"hpc7a.96xlarge\"\nnodes = \"n1\"\n[prices]\nqqqqqqqq = 1\n[limits]\nqqqqqqqq = 1\n\
-         [capacity]\nqqqqqqqq = 1\n[rates]\nqqqqqqqq = 1\n",
+         type = \"hpc7a.96xlarge\"\nnodes = \"n1\"\n[prices]\nqqqqqqqq = 1\n[limits]\nqqqqqqqq = 1\n[limits.cluster]\nqqqqqqqq = 1\n\
+         [record]\nqqqqqqqq = 1\n[capacity]\nqqqqqqqq = 1\n[rates]\nqqqqqqqq = 1\n",
     );
     let told = out(&b.ctl(&["validate", "config", file.to_str().unwrap()]));
     for (table, shown) in [
@@ -69,6 +69,8 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
         ("[limits]", "limits"),
         ("[capacity]", "capacity"),
         ("[rates]", "rates"),
+        ("[limits.cluster]", "limits.cluster"),
+        ("[record]", "record"),
     ] {
         let mut known = known(&told, shown);
         // Documented as a table of its own.

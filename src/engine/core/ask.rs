@@ -37,6 +37,8 @@ pub enum Question {
     Bootstrap(Bootstrap),
     /// So am I.
     Report(Report),
+    /// What a node saw of a job.
+    JobReport(Box<super::reports::JobReport>),
     /// All that this uid may see.
     Status {
         /// Asking.
@@ -105,6 +107,7 @@ impl Core {
         match question {
             Question::Bootstrap(b) => self.bootstrap(&b),
             Question::Report(r) => self.report(&r),
+            Question::JobReport(_) => error(500, "internal", "a report is answered when it is on disk"),
             Question::Status { uid, operator } => Answer::Json(200, views::status(self, uid, operator)),
             Question::Explain { uid, operator, job } => self.explain(uid, operator, &job),
             Question::Terminate { gang, uid } => self.end_gang(&gang, uid),
@@ -237,7 +240,10 @@ impl Core {
         // The youngest life of a job number: numbers can come round again.
         let slot = self.slots.values().filter(matches).max_by_key(|s| s.gang.born_ms);
         match slot {
-            Some(s) if operator || s.gang.uid == uid => Answer::Json(200, json!({"gang": views::gang(s)})),
+            Some(s) if operator || s.gang.uid == uid => {
+                let life = self.lives.last(&s.gang.key()).map(views::life);
+                Answer::Json(200, json!({"gang": views::gang(s), "life": life}))
+            }
             Some(_) => error(403, "foreign", format!("job {job} belongs to somebody else")),
             None => error(
                 404,

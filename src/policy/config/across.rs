@@ -1,6 +1,7 @@
 //! What no pool of burst.toml can see alone: names, partitions and zones shared or misplaced.
 
 use super::{Config, Pool, check::is_region, read::Table};
+use crate::spending::Who;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A pool's own table once more, to say where it stands.
@@ -53,6 +54,15 @@ pub(super) fn check(config: &Config, root: &Table<'_, '_>) {
                     format!("zone {zone} is not in region {region}: write one such as {region}a"),
                 );
             }
+        }
+    }
+    for (who, _) in &config.limits.spending.rules {
+        if let Who::Pool(name) = who
+            && name != "*"
+            && !config.pools.contains_key(name)
+        {
+            let text = format!("there is no pool {name}");
+            root.notes.error(root.place("limits"), &format!("limits.pool.{name}"), text);
         }
     }
     for pool in config.pools.values() {

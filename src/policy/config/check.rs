@@ -3,7 +3,7 @@
 use super::{
     Aws, Cluster, Config, ConfigError, Limits, Placement, Pool, across,
     block::blocks,
-    ec2,
+    ec2, money,
     read::{Notes, Table},
 };
 use crate::types::TypeBook;
@@ -43,6 +43,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
         limits: limits(&root.table("limits")),
         capacity: ec2::capacity(&root.table("capacity")),
         rates: ec2::rates(&root.table("rates")),
+        record: money::record(&root.table("record")),
     };
     root.finish();
     across::check(&config, &root);
@@ -172,6 +173,7 @@ fn limits(t: &Table<'_, '_>) -> Limits {
         collect_most: t.small("collect_most", 1, 100_000),
         plan_bytes: size("plan_bytes", 1_024, 120_000, PLAN_BYTES),
         queue: size("queue", 16, 1_000_000, 4_096),
+        spending: money::spending(t),
     };
     t.finish();
     limits
@@ -248,6 +250,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         boot_limit: time("boot_limit", 480),
         start_limit: time("start_limit", 300),
         epilog_limit: time("epilog_limit", 600),
+        report_grace: time("report_grace", 10),
         orphan_limit: time("orphan_limit", 900),
         on_no_capacity: t.word("on_no_capacity", &else_words).unwrap_or(Else::Wait),
         wait_limit: t.time("wait_limit"),
@@ -321,6 +324,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         ("boot_limit", p.boot_limit, 1, 7_200, "is from 1s to 2h"),
         ("start_limit", p.start_limit, 1, 86_400, "is from 1s to 1d"),
         ("epilog_limit", p.epilog_limit, 1, 86_400, "is from 1s to 1d"),
+        ("report_grace", p.report_grace, 0, 3_600, "is at most 1h"),
         (
             "orphan_limit",
             p.orphan_limit,

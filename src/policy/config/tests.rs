@@ -124,6 +124,16 @@ fn what_cannot_work_is_refused() {
         ("[aws]", "name = \"a/../b\"\n[aws]", "a cluster's name has"),
         ("nodes = \"efa7", "node_addr = \"a b\"\nnodes = \"efa7", "is one address or host name"),
         ("efa7-[0001-0064]", "efa[1-1000000][1-1000000]", "more than 65536 names"),
+        (
+            "2000.0",
+            "2000.0\n[limits.user.ada]\nusd_per_week = 1",
+            "limits.user.ada.usd_per_week: unknown key",
+        ),
+        ("2000.0", "2000.0\n[limits.user.ada]", "limits.user.ada: says nothing"),
+        ("2000.0", "2000.0\n[limits.pool.x]\nusd_per_day = 1", "limits.pool.x: there is no pool x"),
+        ("2000.0", "2000.0\nover_limit = \"stop\"", "write hold, refuse"),
+        ("2000.0", "2000.0\nwarn_percent = 0", "from 1 to 100"),
+        ("2000.0", "2000.0\n[record]\ndir = \"here\"", "record.dir: must be an absolute path"),
         ("[aws]", "[aws", "not TOML"),
     ];
     for (from, to, want) in cases {
@@ -160,10 +170,51 @@ fn what_crosses_pools_is_told_where_it_stands() {
     assert!(e.contains("pool.two.block: pools efa and two share node efa6-0001"), "all at once: {e}");
 }
 
+const MONEY: &str = r#"
+over_limit = "refuse"
+warn_percent = 70
+alert_file = "/var/log/burst-alerts.json"
+[limits.cluster]
+usd_per_hour = 500
+[limits.user."*"]
+usd_per_day = "50.5"
+[limits.account.lab]
+usd_per_month = 1000
+[limits.pool.efa]
+usd_per_hour = 200
+[record]
+enabled = false
+dir = "/srv/records"
+keep_days = 7
+keep_bytes = 1000000
+"#;
+
+#[test]
+fn money_has_limits_of_everybody() {
+    use crate::spending::{Budget, Who};
+    let config = Config::parse(&format!("{GOOD}{MONEY}"), "f").expect("good");
+    let s = &config.limits.spending;
+    assert_eq!((s.refuse, s.warn_percent, s.rules.len()), (true, 70, 4));
+    let of = |who: Who| s.of(&who);
+    assert_eq!(of(Who::Cluster).hour, Some(MicroUsd(500_000_000)));
+    assert_eq!(of(Who::User("bob".into())).day, Some(MicroUsd(50_500_000)));
+    assert_eq!(of(Who::Account("lab".into())).month, Some(MicroUsd(1_000_000_000)));
+    assert_eq!(of(Who::Account("x".into())), Budget::default());
+    let r = &config.record;
+    assert_eq!(
+        (r.enabled, r.dir.to_str(), r.keep_days, r.keep_bytes),
+        (false, Some("/srv/records"), 7, 1_000_000)
+    );
+    assert!(good().record.enabled && good().limits.spending.rules.is_empty());
+}
+
 #[test]
 fn a_configuration_survives_serde() {
-    let text = serde_json::to_string(&good()).expect("writes");
-    assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), good());
+    for text in [GOOD.to_owned(), format!("{GOOD}{MONEY}")] {
+        let config = Config::parse(&text, "f").expect("good");
+        let text = serde_json::to_string(&config).expect("writes");
+        assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), config);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
     config::Pool,
     gang::{Effect, Gang, Grant, House, JobView, NodeView, Outcome, Phase, Seen, Trouble, Turn, done, step},
 };
+use crate::{life::Life, track::observe};
 use burst_plan::{Else, Geometry, Market, Request};
 use proptest::prelude::*;
 use std::{
@@ -95,6 +96,8 @@ impl Dice {
 /// What a story came to.
 struct Bill {
     micro: u64,
+    /// The same by the ledger, from what was observed of the gang.
+    ledger: u64,
     paid: u32,
     over: bool,
 }
@@ -134,12 +137,16 @@ fn story(seed: u64, nodes: u32) -> Bill {
     let (mut micro, mut serial) = (0u64, 0u64);
     // The job's next change: when, and to what.
     let mut change: Option<u64> = None;
+    let mut lives: Vec<Box<Life>> = Vec::new();
     for _ in 0..4_000 {
         let now = world.now.get();
         if change.is_some_and(|t| now >= t) {
             change = life(&mut world.job.borrow_mut(), &mut dice, now);
         }
-        let Some(effect) = step(&mut gang, &world, now) else {
+        let before = gang.clone();
+        let effect = step(&mut gang, &world, now);
+        lives.extend(observe(&before, &mut gang, &world.job(&before), now));
+        let Some(effect) = effect else {
             if matches!(gang.phase, Phase::Done | Phase::Failed(_)) {
                 break;
             }
@@ -236,13 +243,28 @@ fn story(seed: u64, nodes: u32) -> Bill {
             }
             Effect::Comment { .. } => Outcome::Ok,
         };
+        let before = gang.clone();
         done(&mut gang, &effect, outcome, &world, now);
+        lives.extend(observe(&before, &mut gang, &Seen::Unknown, now));
     }
+    // Failed: the life goes on, held.
+    let rest = Life { instances: gang.track.spent.clone(), ..Life::default() };
+    let ledger = lives.iter().map(|l| &**l).chain([&rest]).map(bill).sum();
     Bill {
         micro,
+        ledger,
         paid: gang.paid,
         over: running.is_empty() && matches!(gang.phase, Phase::Done | Phase::Failed(_)),
     }
+}
+
+/// What the ledger says of a life, without volumes.
+fn bill(life: &Life) -> u64 {
+    let mut life = Life { region: "us-east-2".into(), ..life.clone() };
+    let text =
+        r#"{"source":"here","regions":{"us-east-2":{"types":{"hpc7a.96xlarge":{"on-demand":"7.20"}}}}}"#;
+    crate::ledger::price(&mut life, &crate::prices::Prices::parse(text).expect("reads"), None);
+    life.cost.known.0
 }
 
 /// Pending → running → completing → gone or pending again.
@@ -277,6 +299,7 @@ proptest! {
         let bill = story(seed, nodes);
         prop_assert!(bill.over, "the story has no end");
         prop_assert!(bill.paid <= PAID_ATTEMPTS);
+        prop_assert_eq!(bill.ledger, bill.micro, "the ledger knows every instance and each of its seconds");
         let bound = worst(MicroUsd(HOURLY), nodes, Seconds(LIMIT_S), &crate::config::tests::pool(), Seconds(MARGIN_S));
         prop_assert!(bill.micro <= bound.0, "{} over {}, {} paid", bill.micro, bound.0, bill.paid);
     }

@@ -101,7 +101,7 @@ fn replace(g: &mut Gang, house: &dyn House, which: &[usize], (code, text): (&str
     }
     g.members = stay;
     g.names = g.members.iter().map(|m| m.node.clone()).chain(names).collect();
-    g.retired.extend(go.into_iter().map(|m| Retired { instance: m.instance, node: m.node, ended: false }));
+    g.retired.extend(go.into_iter().map(Retired::from));
     g.intent += 1;
     g.unsure = true;
     g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, format!("{text}; replaced"), now);

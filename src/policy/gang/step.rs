@@ -297,7 +297,17 @@ fn blocked(g: &Gang, j: &JobView, house: &dyn House, now: u64) -> Option<(Why, O
     }
     let begin = j.eligible.max(g.geometry.begin.unwrap_or(0));
     let from = begin.saturating_sub(house.lead_s(&g.pool)) * 1000;
-    (from > now).then_some((Why::Begin(begin), Some(from)))
+    if from > now {
+        return Some((Why::Begin(begin), Some(from)));
+    }
+    // One that is refused for it is refused where its place is chosen.
+    let (stop, _) = house.over_limit(g, j).filter(|(_, refuse)| !refuse)?;
+    let text = match &g.phase {
+        // The figures move with every job that ends; the sentence need not.
+        Phase::Waiting { why: Why::Limits(old), .. } if old.starts_with(&stop.which) => old.clone(),
+        _ => stop.text(),
+    };
+    Some((Why::Limits(text), None))
 }
 
 /// Whether the gang's pool only plans.
@@ -328,6 +338,11 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             return None;
         }
     };
+    if let Some((stop, true)) = house.over_limit(g, j) {
+        let why = format!("refused: {}", stop.text());
+        g.enter(Phase::Failed(why.clone()), why, now);
+        return None;
+    }
     g.worst = admission.worst_cost;
     let mut no_names = false;
     let mut dry = Vec::new();

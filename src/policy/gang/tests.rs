@@ -61,6 +61,7 @@ fn pool() -> Pool {
         boot_limit: Seconds(480),
         start_limit: Seconds(300),
         epilog_limit: Seconds(600),
+        report_grace: Seconds(10),
         orphan_limit: Seconds(900),
         on_no_capacity: Else::Wait,
         wait_limit: None,

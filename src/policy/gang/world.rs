@@ -39,9 +39,30 @@ pub struct JobView {
     /// Licences it needs (`matlab:2,ansys:1`).
     #[serde(default)]
     pub licences: String,
+    /// What only the record of the life asks.
+    #[serde(default)]
+    pub facts: JobFacts,
 }
 
-/// What is known of the job now.
+/// What Slurm tells of a job's run and end. While the job is pending, most of it is a plan or of the life before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// Unix seconds; of a running job the latest it may end; 0 unknown.
+    pub end: u64,
+    /// `exit_code`, a wait status as waitpid(2) gives it.
+    pub exit: u32,
+    /// `derived_ec`, the highest wait status of its steps; `NO_VAL` for none.
+    pub derived: u32,
+    /// `num_nodes`.
+    pub nodes: u32,
+    /// `num_cpus`.
+    pub cpus: u32,
+    /// `tres_alloc_str`, empty before it is allocated.
+    pub tres: String,
+}
+
+/// What is known of the job now. One for each gang, and nearly all are `Is`.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// No snapshot that could tell.
@@ -141,6 +162,10 @@ pub trait House {
     /// Whether an operator has set the pool to drain: not even a failed node is replaced.
     fn drained(&self, _pool: &str) -> bool {
         false
+    }
+    /// The site's limit on spending that a launch would pass, and whether the job is then refused instead of held.
+    fn over_limit(&self, _gang: &Gang, _job: &JobView) -> Option<(crate::spending::Stop, bool)> {
+        None
     }
     /// Measured provisioning time of the pool, seconds.
     fn lead_s(&self, pool: &str) -> u64;

@@ -92,14 +92,15 @@ pub fn lay_out(spec: ClusterSpec) -> Res<Cluster> {
     };
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(uid), Some(gid)).context(path.display());
     mode(&at.dir, 0o755)?;
-    for sub in
-        ["etc", "log", "run", "state", "spool", "munge", "plugins", "bin", "burst", "work", "sim", "evidence"]
-    {
+    for sub in [
+        "etc", "log", "run", "state", "spool", "munge", "plugins", "bin", "burst", "work", "sim", "evidence",
+        "learning",
+    ] {
         let path = at.file(sub);
         std::fs::create_dir(&path).context(path.display())?;
         mode(&path, if sub == "burst" { 0o700 } else { 0o755 })?;
     }
-    for sub in ["state", "burst", "log", "run"] {
+    for sub in ["state", "burst", "log", "run", "learning"] {
         own(&at.file(sub))?;
     }
     mode(&at.file("work"), 0o777)?;

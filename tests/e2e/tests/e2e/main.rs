@@ -21,6 +21,7 @@ mod operate;
 mod orphan;
 mod plain;
 mod rates;
+mod record;
 mod refusals;
 mod requeue;
 mod sim;
