@@ -12,3 +12,10 @@ pub mod terminate;
 pub mod timings;
 pub mod validate;
 pub mod view;
+
+// Of what is over, and of prices.
+pub mod export;
+pub mod history;
+pub mod past;
+pub mod prices;
+pub mod report;

@@ -29,6 +29,9 @@ pub struct Intent {
 }
 
 enum Write {
+    Ledger {
+        before: Option<i64>,
+    },
     Gang {
         key: String,
         doc: String,
@@ -53,7 +56,7 @@ impl Write {
     /// It writes nothing, and says nothing about a full disk.
     fn is_read(&self) -> bool {
         match self {
-            Self::Request { .. } => true,
+            Self::Request { .. } | Self::Ledger { .. } => true,
             Self::Statement { sql, .. } => sql.starts_with("SELECT"),
             _ => false,
         }
@@ -67,6 +70,7 @@ impl Write {
             }
             Self::Answer { token, answer } => token.len() + answer.len(),
             Self::Request { token } => token.len(),
+            Self::Ledger { .. } => 0,
             Self::Statement { values, .. } => values
                 .iter()
                 .map(|v| match v {
@@ -230,6 +234,16 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// A slice of the ledger's rows, as `crate::history` reads it.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(crate) async fn ledger(&self, before: Option<i64>) -> Reply {
+        self.ask(Write::Ledger { before }).await
+    }
+}
+
 enum Opened {
     Busy(String),
     Damaged(String),
@@ -326,6 +340,10 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {
         answers.push(match write {
+            // What cannot be read must not undo what others write.
+            Write::Ledger { before } => crate::history::slice(&tx, *before)
+                .inspect_err(|e| tracing::error!(error = %e, "the ledger cannot be read"))
+                .ok(),
             Write::Gang { key, doc, living, intent } => {
                 tx.prepare_cached(
                     "INSERT INTO gang (key, doc, living, at) VALUES (?1, ?2, ?3, ?4)

@@ -4,16 +4,22 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod asbb;
 pub mod breaker;
 pub mod budget;
 pub mod classify;
 pub mod config;
 pub mod cost;
+pub mod export;
 pub mod gang;
+pub mod history;
+pub mod life;
 pub mod limits;
 pub mod memory;
 pub mod offers;
 pub mod prices;
+#[allow(unused_imports)]
+pub mod record;
 pub mod stops;
 pub mod types;
 pub mod when;
