@@ -4,9 +4,11 @@
 mod cli;
 mod cluster;
 mod commands;
+mod lives;
 mod out;
 mod people;
 mod places;
+mod report;
 mod slurmconf;
 mod wire;
 

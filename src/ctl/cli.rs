@@ -31,7 +31,7 @@ Exit codes:
 With --json the answer is one JSON value on stdout; an error is {\"error\": \"…\"} there, with the \
 same exit code.
 
-Who may do what: status and explain show your own jobs; root, SlurmUser and the operators of burst.toml \
+Who may do what: status, explain, history, export and report show your own jobs; root, SlurmUser and the operators of burst.toml \
 see every job and may use all other commands. stop-everything asks EC2 alone: it needs AWS credentials and neither \
 slurmctld nor munge.";
 
@@ -76,6 +76,25 @@ pub enum Cmd {
     ///
     /// Options are read from the #SBATCH lines of the script and from the command line, which wins, as with sbatch.
     Plan(Box<commands::plan::PlanArgs>),
+    /// List jobs that are over: how they ended, how long each step took, and what they cost
+    History(commands::history::HistoryArgs),
+    /// Write what jobs really did and cost, for the advisor, the budget service, or a table
+    ///
+    /// Names the jobs by JOB, or all that are over by --since and the like. Formats: asba (the advisor's learning record,
+    /// a file job-ID-performance.json each), comment (the line for a job's comment), asbb (the record for the budget
+    /// service), csv (one table). With --anonymize users, accounts, jobs, partitions, nodes and instances are replaced by a keyed
+    /// hash: the same name gives the same word at this site, and without the key nobody can tell whose it is.
+    Export(commands::export::ExportArgs),
+    /// Write a page about jobs that are over: timeline, steps, cost, predictions, network
+    ///
+    /// The page is one file that needs nothing but a browser: no script, nothing from the network. It shows your own
+    /// jobs; operators see all.
+    Report(commands::report::ReportArgs),
+    /// Look after the price file
+    Prices {
+        #[command(subcommand)]
+        what: Prices,
+    },
     /// Check a plan or the configuration; all errors at once
     Validate {
         #[command(subcommand)]
@@ -176,6 +195,17 @@ pub enum Validate {
     },
 }
 
+/// What to do with prices.
+#[derive(Debug, Subcommand)]
+pub enum Prices {
+    /// Take prices from a file into the one that `[prices] file` names
+    ///
+    /// Reads AWS's price list (the JSON of a Region from the Price List Bulk API, or the output of `aws pricing
+    /// get-products`), our own JSON, or lines `region,type,market,usd_per_hour` (CSV; `REGION,ebs_gib_month,,USD` prices
+    /// volumes). Prices that the file says nothing about stay, unless --replace. slurmctld reads prices when it starts.
+    Import(commands::prices::ImportArgs),
+}
+
 /// Which file's lines to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -189,7 +219,7 @@ pub enum Part {
     All,
 }
 
-fn job_id(text: &str) -> Result<String, String> {
+pub fn job_id(text: &str) -> Result<String, String> {
     let number = |t: &str| t.parse::<u32>().is_ok_and(|n| n.to_string() == t);
     let good = match text.split_once('_') {
         Some((job, task)) => number(job) && number(task),
@@ -255,6 +285,10 @@ fn dispatch(cli: &Cli) -> Result<Answer, Fail> {
         Cmd::Status => commands::status::run(common),
         Cmd::Explain { job } => commands::explain::run(common, job),
         Cmd::Plan(args) => commands::plan::run(common, args),
+        Cmd::History(args) => commands::history::run(common, args),
+        Cmd::Export(args) => commands::export::run(common, args),
+        Cmd::Report(args) => commands::report::run(common, args),
+        Cmd::Prices { what: Prices::Import(args) } => commands::prices::import(common, args),
         Cmd::Validate { what: Validate::Plan { file, strict_pool } } => {
             commands::validate::plan(common, file, strict_pool.as_deref())
         }

@@ -2,7 +2,6 @@
 
 mod ec2;
 pub mod explain;
-mod life;
 pub mod man;
 pub mod operate;
 pub mod plan;
@@ -13,3 +12,10 @@ pub mod terminate;
 pub mod timings;
 pub mod validate;
 pub mod view;
+
+// Of what is over, and of prices.
+pub mod export;
+pub mod history;
+pub mod past;
+pub mod prices;
+pub mod report;

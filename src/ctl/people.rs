@@ -19,17 +19,27 @@ pub fn shown(user: &str) -> String {
     user.parse().ok().and_then(name).unwrap_or_else(|| user.to_owned())
 }
 
-/// `getent` asks whatever nsswitch.conf names, as Slurm's own commands do.
+/// The uid of a name, as this machine knows it; a uid stays.
+pub fn uid(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| passwd(name)?.split(':').nth(2)?.parse().ok())
+}
+
 fn ask(uid: u32) -> Option<String> {
+    let entry = passwd(&uid.to_string())?;
+    let name = entry.split(':').next().unwrap_or_default().trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// `getent` asks whatever nsswitch.conf names, as Slurm's own commands do.
+fn passwd(who: &str) -> Option<String> {
     let out = Command::new("getent")
-        .args(["passwd", &uid.to_string()])
+        .args(["passwd", "--", who])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&out.stdout);
-    let name = text.split(':').next().unwrap_or_default().trim();
-    (out.status.success() && !name.is_empty()).then(|| name.to_owned())
+    out.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -42,5 +52,6 @@ mod tests {
         assert_eq!(shown("alice"), "alice");
         assert_eq!(shown("4294967294"), "4294967294", "nobody has this one");
         assert_eq!(shown(""), "");
+        assert_eq!((uid("root"), uid("7"), uid("nobody-has-this-name")), (Some(0), Some(7), None));
     }
 }

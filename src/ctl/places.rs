@@ -81,6 +81,14 @@ fn with_scheme(url: &str) -> String {
 /// # Errors
 /// What went wrong and what to do.
 pub fn ask(common: &Common, path: &str, payload: &Value) -> Result<Value, Fail> {
+    ask_or_404(common, path, payload)?
+}
+
+/// The same, with what the controller says to something that it does not know kept apart from everything that went wrong.
+///
+/// # Errors
+/// What went wrong and what to do.
+pub fn ask_or_404(common: &Common, path: &str, payload: &Value) -> Result<Result<Value, Fail>, Fail> {
     let urls = controllers(common);
     let socket = common.munge_socket.clone().or_else(|| SlurmConf::here().munge_socket());
     let reply = match wire::post(&urls, path, payload.to_string().as_bytes(), &Munge { socket }, PATIENCE) {
@@ -89,7 +97,8 @@ pub fn ask(common: &Common, path: &str, payload: &Value) -> Result<Value, Fail> 
         Err(Lost::Unreachable(tried)) => return Err(unreachable(&tried)),
     };
     match reply.status {
-        200 => serde_json::from_str(&reply.text).map_err(|e| {
+        404 => Ok(Err(Fail::problem(wire::error_text(&reply)))),
+        200 => serde_json::from_str(&reply.text).map(Ok).map_err(|e| {
             Fail::problem(format!(
                 "the answer is not what slurm-burst's controller says ({e}); is --controller the address of its \
                  `listen` (port {PORT} unless set)?"

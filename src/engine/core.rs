@@ -5,6 +5,7 @@
 
 mod arrays;
 pub mod ask;
+mod budget;
 mod licences;
 pub mod lives;
 mod money;
@@ -470,6 +471,7 @@ impl Core {
         self.give_names_back(&slot.gang, before.all_names().cloned().collect());
         self.taken.extend(slot.gang.all_names().cloned());
         self.after(&slot.gang, before.phase.label());
+        self.settle_unlaunched(&mut slot.gang);
         let settled =
             matches!(before.phase, Phase::Ending { .. }) && !matches!(slot.gang.phase, Phase::Ending { .. });
         if settled {

@@ -1,6 +1,7 @@
 //! Effects, executed: the only place where the engine touches Slurm's state and EC2's.
 
 use crate::{
+    asbb::Asbb,
     controller::{Controller, JobUpdate, SlurmError},
     host::Host,
     journal::{Intent, Journal, Reply},
@@ -42,6 +43,8 @@ pub struct Hands {
     pub rates: Arc<Rates>,
     /// Published state.
     pub shared: Arc<Shared>,
+    /// The budget service.
+    pub budget: Arc<Asbb>,
     /// Cluster UUID.
     pub cluster: Arc<str>,
     /// Cluster name.
@@ -93,6 +96,7 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
     }
     match effect {
         Effect::Launch { .. } => own("Internal", "launch is handled above", Class::Configuration).into(),
+        Effect::Budget { check, .. } => hands.budget.check(hands, check).await.into(),
         Effect::Addresses => addresses(hands, gang).await.into(),
         Effect::Terminate { sweep } => terminate(hands, gang, *sweep).await.into(),
         Effect::Retire => {
@@ -245,7 +249,9 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
                 ..JobUpdate::default()
             },
         ),
-        Effect::Launch { .. } | Effect::Addresses | Effect::Terminate { .. } => Ok(()),
+        Effect::Launch { .. } | Effect::Addresses | Effect::Terminate { .. } | Effect::Budget { .. } => {
+            Ok(())
+        }
     };
     match result {
         Ok(()) => Outcome::Ok,

@@ -230,10 +230,29 @@ async fn query(State(desk): State<Desk>, body: Bytes) -> Response {
             );
         }
         "explain" => Question::Explain { uid, operator, job: text(&caller.payload, "job").to_owned() },
-        _ => return refuse(400, "what", "`what` is status, explain, timings or audit"),
+        "history" => return past(&desk, caller, operator).await,
+        _ => return refuse(400, "what", "`what` is status, explain, history, timings or audit"),
     };
     let (status, answer) = desk.ask(question).await;
     json_answer(status, &answer)
+}
+
+/// Lives that are over; the core is not asked.
+async fn past(desk: &Desk, caller: Caller, operator: bool) -> Response {
+    if !desk.controller.active() {
+        return refuse(503, "standby", "this controller is not the active one");
+    }
+    let filter = match serde_json::from_value(caller.payload) {
+        Ok(f) => f,
+        Err(e) => return refuse(400, "payload", &e.to_string()),
+    };
+    let Some(journal) = desk.journal.get() else {
+        return refuse(503, "engine", "the journal is not open yet");
+    };
+    match crate::history::lives(journal, filter, caller.uid, operator).await {
+        Ok(lives) => json_answer(200, &lives),
+        Err(e) => refuse(500, "journal", &e.to_string()),
+    }
 }
 
 async fn control(State(desk): State<Desk>, body: Bytes) -> Response {

@@ -31,6 +31,9 @@ pub struct Intent {
 }
 
 enum Write {
+    Ledger {
+        before: Option<i64>,
+    },
     Gang {
         key: String,
         doc: String,
@@ -64,7 +67,7 @@ impl Write {
     /// It writes nothing, and says nothing about a full disk.
     fn is_read(&self) -> bool {
         match self {
-            Self::Request { .. } | Self::Reports { .. } | Self::Past { .. } => true,
+            Self::Request { .. } | Self::Reports { .. } | Self::Past { .. } | Self::Ledger { .. } => true,
             Self::Statement { sql, .. } => sql.starts_with("SELECT"),
             _ => false,
         }
@@ -81,7 +84,7 @@ impl Write {
             Self::Life(row) => row.gang.len() + row.doc.len(),
             Self::Report(report) => report.gang.len() + report.doc.len(),
             Self::Reports { gang, .. } => gang.len(),
-            Self::Past { .. } => 0,
+            Self::Past { .. } | Self::Ledger { .. } => 0,
             Self::Statement { values, .. } => values
                 .iter()
                 .map(|v| match v {
@@ -245,6 +248,16 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// A slice of the ledger's rows, as `crate::history` reads it.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(crate) async fn ledger(&self, before: Option<i64>) -> Reply {
+        self.ask(Write::Ledger { before }).await
+    }
+}
+
 enum Opened {
     Busy(String),
     Damaged(String),
@@ -342,6 +355,10 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {
         answers.push(match write {
+            // What cannot be read must not undo what others write.
+            Write::Ledger { before } => crate::history::slice(&tx, *before)
+                .inspect_err(|e| tracing::error!(error = %e, "the ledger cannot be read"))
+                .ok(),
             Write::Gang { key, doc, living, intent } => {
                 tx.prepare_cached(
                     "INSERT INTO gang (key, doc, living, at) VALUES (?1, ?2, ?3, ?4)

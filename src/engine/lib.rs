@@ -4,6 +4,7 @@
 //! needs of Slurm is the [`Controller`] trait, of a cloud `burst_cloud::Cloud`.
 #![forbid(unsafe_code)]
 
+pub mod asbb;
 pub mod care;
 pub mod collect;
 pub mod controller;
@@ -13,6 +14,7 @@ pub mod custody;
 pub mod effects;
 pub mod gate;
 pub mod health;
+mod history;
 pub mod host;
 pub mod http;
 pub mod identity;

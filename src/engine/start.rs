@@ -1,6 +1,7 @@
 //! From nothing to a running engine: who we are, whether we may, and what was before.
 
 use crate::{
+    asbb::Asbb,
     care::{InUse, Place, lock},
     controller::{Controller, Loud, SlurmConf},
     core::Core,
@@ -121,6 +122,7 @@ pub async fn run(setup: Setup) {
         journal,
         prepare: Arc::new(Prepare::default()),
         rates: Arc::default(),
+        budget: Arc::new(Asbb::new(Some(dir.join("asbb")))),
         shared: shared.clone(),
         cluster: uuid.as_str().into(),
         name: name.as_str().into(),
@@ -137,6 +139,8 @@ pub async fn run(setup: Setup) {
         }
     };
     tokio::spawn(reload::watch(path, shared.clone(), controller.clone(), handle.sender(), anew));
+    let tells = hands.clone();
+    tokio::spawn(async move { tells.budget.clone().run(tells).await });
     shared.running.store(true, Ordering::Release);
     controller.log(
         Loud::Info,

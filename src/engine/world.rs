@@ -29,6 +29,10 @@ impl World<'_> {
 }
 
 impl House for World<'_> {
+    fn budget(&self) -> Option<&burst_policy::asbb::Service> {
+        self.snapshot.config.as_ref()?.budget_service.as_ref()
+    }
+
     fn job(&self, _gang: &Gang) -> Seen {
         self.seen.clone()
     }

@@ -6,12 +6,15 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 mod across;
 mod block;
+mod budget;
 mod check;
 mod ec2;
 mod money;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub(crate) use check::is_region;
 
 /// Default place of the configuration; `SLURM_BURST_CONF` overrides it.
 pub const DEFAULT_PATH: &str = "/etc/slurm/burst.toml";
@@ -23,6 +26,9 @@ pub struct Config {
     pub cluster: Cluster,
     /// `[aws]`.
     pub aws: Aws,
+    /// `[budget_service]`; None: there is none.
+    #[serde(default)]
+    pub budget_service: Option<crate::asbb::Service>,
     /// `[pool.NAME]`, by name; at least one.
     pub pools: BTreeMap<String, Pool>,
     /// `[prices] file`, read by the caller.

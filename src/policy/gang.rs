@@ -5,6 +5,7 @@
 //! document is on disk before an effect leaves.
 
 mod boot;
+mod budget;
 pub mod dead;
 pub mod done;
 pub mod operator;
@@ -194,6 +195,9 @@ pub struct Gang {
     pub fleet: Option<String>,
     /// Placement group.
     pub group: Option<String>,
+    /// What the budget service has promised for this life, to be settled when it is over.
+    #[serde(default)]
+    pub promises: Vec<crate::asbb::Promise>,
     /// The owner holds it.
     pub user_hold: bool,
     /// An operator wants the next round tried whatever is remembered of places without capacity.
@@ -258,6 +262,7 @@ impl Gang {
             sent: false,
             fleet: None,
             group: None,
+            promises: Vec::new(),
             user_hold: false,
             insist: false,
             end_asked: None,

@@ -4,12 +4,15 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod asbb;
 pub mod breaker;
 pub mod budget;
 pub mod classify;
 pub mod config;
 pub mod cost;
+pub mod export;
 pub mod gang;
+pub mod history;
 pub mod ledger;
 pub mod life;
 pub mod limits;

@@ -52,6 +52,8 @@ pub struct Life {
     pub request: Request,
     /// The execution plan, where one was given: as far as it reaches slurmctld (docs/RECORD.md).
     pub plan: Option<Plan>,
+    /// What the budget service had promised for it, to be settled with its cost.
+    pub promises: Vec<crate::asbb::Promise>,
     /// What Slurm says.
     pub slurm: SlurmFacts,
     /// When what happened.

@@ -1,7 +1,13 @@
 //! The price table: USD per hour by region, type and market.
 use burst_plan::{Market, MicroUsd};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod import;
+mod merge;
+
+pub use import::{Form, Import, Wrong, import};
+pub use merge::{Change, merge};
 
 /// region → type → market ("on-demand", "spot") → price of one instance-hour. `ebs_gib_month` prices root volumes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,6 +64,27 @@ impl Prices {
             }
         }
         Ok(out)
+    }
+
+    /// The file's text, as [`Prices::parse`] reads it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let regions: BTreeSet<&String> = self.instance.keys().chain(self.ebs_gib_month.keys()).collect();
+        let mut out = serde_json::Map::new();
+        for region in regions {
+            let mut one = serde_json::Map::new();
+            if let Some(price) = self.ebs_gib_month.get(region) {
+                one.insert("ebs_gib_month".into(), price.to_string().into());
+            }
+            let types = self.instance.get(region).into_iter().flatten();
+            let types = types.map(|(kind, markets)| {
+                let markets = markets.iter().map(|(m, p)| (m.clone(), p.to_string().into()));
+                (kind.clone(), serde_json::Value::Object(markets.collect()))
+            });
+            one.insert("types".into(), serde_json::Value::Object(types.collect()));
+            out.insert(region.clone(), one.into());
+        }
+        format!("{:#}\n", serde_json::json!({"source": self.source, "regions": out}))
     }
 
     /// Price of one instance-hour; None where unknown.

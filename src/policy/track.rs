@@ -141,6 +141,7 @@ fn finish(
     let job = g.job.as_ref()?;
     let trouble = before.last_error.as_ref().map(|e| format!("{}: {}", e.code, e.message));
     let life = Box::new(Life {
+        promises: std::mem::take(&mut g.promises),
         job: job.id,
         text: job.text.clone(),
         name: g.geometry.name.clone(),

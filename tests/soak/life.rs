@@ -122,6 +122,7 @@ impl Life {
             journal,
             prepare: Arc::new(Prepare::default()),
             rates: Arc::default(),
+            budget: Arc::default(),
             shared,
             cluster: "11111111-2222-4333-8444-555555555555".into(),
             name: "soak".into(),

@@ -142,3 +142,12 @@ fn messages_quoted_by_troubleshooting_are_in_the_sources() {
     }
     assert!(seen > 15, "{seen} messages looked for");
 }
+
+#[test]
+fn every_key_of_the_budget_service_is_documented_and_no_other() {
+    let b = Bench::new();
+    let file = b.write("burst.toml", "[budget_service]\nqqqqqqqq = 1\n");
+    let told = out(&b.ctl(&["validate", "config", file.to_str().unwrap()]));
+    let documented = documented(&doc("CONFIGURATION.md"), "[budget_service]");
+    assert_eq!(documented, known(&told, "budget_service"));
+}

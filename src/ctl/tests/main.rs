@@ -6,8 +6,10 @@
 mod controller;
 mod docs;
 mod files;
+mod lives;
 mod people;
 mod power;
+mod prices;
 mod slurmctld;
 mod stop;
 

@@ -41,7 +41,7 @@ fn json_is_the_controllers_own_answer() {
 fn the_controllers_refusal_is_told_and_is_exit_code_1() {
     let b = Bench::new();
     let answer = (404, r#"{"error":"job 99 is not one of yours","code":"unknown"}"#);
-    let fake = Fake::answering(vec![answer, answer]);
+    let fake = Fake::answering(vec![answer; 4]);
     let o = b.ctl(&["explain", "99", "--controller", &fake.url]);
     assert_eq!(o.status.code(), Some(1));
     assert!(err(&o).contains("job 99 is not one of yours"), "{}", err(&o));
@@ -142,6 +142,10 @@ fn help_completions_and_manual_name_every_command() {
     for command in [
         "status",
         "explain",
+        "history",
+        "export",
+        "report",
+        "prices",
         "plan",
         "validate",
         "slurm-conf",

@@ -238,6 +238,9 @@ impl Core {
                         Ok(word) => matches!(word.await, Ok(Ok(_))),
                         Err(_) => false,
                     };
+                    if saved {
+                        hands.budget.settle_life(&hands, &life).await;
+                    }
                 }
                 Err(e) => tracing::warn!(gang_id = %life.gang, error = %e, "reports could not be read"),
             }

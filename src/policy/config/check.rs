@@ -33,6 +33,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
     let config = Config {
         cluster: cluster(&root.table("cluster")),
         aws: aws(&root.table("aws")),
+        budget_service: super::budget::service(&root.table("budget_service")),
         pools: pools(&root, &book),
         price_file: {
             let t = root.table("prices");
@@ -150,7 +151,7 @@ fn unknown_word(value: &str) -> Option<&str> {
 }
 
 /// Words between hyphens, the last of them a number: `us-east-2`, `us-gov-west-1`.
-pub(super) fn is_region(text: &str) -> bool {
+pub(crate) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let word = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let number = parts.last().is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));

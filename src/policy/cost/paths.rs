@@ -241,7 +241,7 @@ fn story(seed: u64, nodes: u32) -> Bill {
                 *world.job.borrow_mut() = None;
                 Outcome::Ok
             }
-            Effect::Comment { .. } => Outcome::Ok,
+            Effect::Comment { .. } | Effect::Budget { .. } => Outcome::Ok,
         };
         let before = gang.clone();
         done(&mut gang, &effect, outcome, &world, now);

@@ -1,7 +1,7 @@
 //! From an effect's outcome to the gang's next phase.
 
 use super::{
-    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, dead, step,
+    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, budget, dead, step,
 };
 use crate::{admit::Rung, classify::Class};
 
@@ -12,6 +12,8 @@ pub enum Outcome {
     Ok,
     /// CreateFleet's answer.
     Fleet(Grant),
+    /// What the budget service's word means.
+    Budget(crate::asbb::Decision),
     /// Addresses known so far.
     Addresses(Addresses),
     /// It failed.
@@ -67,6 +69,10 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
                 Outcome::Failed(t) => launch_failed(g, rung, &t, house, now),
                 _ => None,
             }
+        }
+        (Effect::Budget { shape, .. }, Outcome::Budget(decision)) => {
+            budget::answered(g, shape, decision, house, now);
+            None
         }
         (Effect::Retire, Outcome::Ok) => {
             for r in &mut g.retired {

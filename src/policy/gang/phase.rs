@@ -31,6 +31,8 @@ pub enum Why {
         /// The last error's code.
         code: String,
     },
+    /// The budget service refuses, or gives no answer: in words.
+    Budget(String),
     /// EC2 or Slurm could not be asked; the last error says how.
     Trouble,
     /// Nothing may be launched now: an operator, or the engine's own state, in words.

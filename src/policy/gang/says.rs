@@ -111,6 +111,7 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
             format!("EC2's calls fail one after another ({calls}: {code}): it is left alone{when}")
         }
         Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
+        Why::Budget(text) => format!("nothing is launched: {text}{when}"),
         Why::Trouble => format!("cannot launch now{when}"),
         Why::Stopped(what) => format!("nothing is launched: {what}"),
         Why::DryRun(what) => format!("dry run: nothing is launched in this pool; it would launch {what}"),

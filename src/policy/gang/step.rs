@@ -1,6 +1,8 @@
 //! From a gang and the world to the next effect.
 
-use super::{Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, says, turns};
+use super::{
+    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, budget, says, turns,
+};
 use crate::admit::Verdict;
 use burst_plan::Else;
 
@@ -373,6 +375,9 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
                 now,
             );
             return None;
+        }
+        if let Some(question) = budget::ask(g, rung, house, now) {
+            return Some(question);
         }
         if let Turn::Wait { ask_ms, why } = house.turn(g, rung, now) {
             turns::wait(g, why, ask_ms, now);

@@ -9,6 +9,7 @@ use burst_plan::{Efa, Else, Market, MicroUsd, Seconds};
 use std::{cell::RefCell, collections::BTreeMap};
 
 mod boot;
+mod budget;
 mod operators;
 mod turns;
 
@@ -24,6 +25,7 @@ struct World {
     turn: RefCell<Option<(u64, Why)>>,
     shortage: RefCell<Option<String>>,
     stops: RefCell<crate::stops::Stops>,
+    budget: Option<crate::asbb::Service>,
 }
 
 fn rung(zone: &str, nodes: u32) -> Rung {
@@ -103,6 +105,7 @@ impl World {
             turn: RefCell::new(None),
             shortage: RefCell::new(None),
             stops: RefCell::default(),
+            budget: None,
         }
     }
     fn pending(&self, held: bool) {
@@ -173,6 +176,9 @@ impl House for World {
     }
     fn shortage(&self, _: &JobView) -> Option<String> {
         self.shortage.borrow().clone()
+    }
+    fn budget(&self) -> Option<&crate::asbb::Service> {
+        self.budget.as_ref()
     }
     fn stopped(&self, pool: &str) -> Option<String> {
         self.stops.borrow().reason(pool)

@@ -137,6 +137,10 @@ pub enum Turn {
 
 /// The world as one gang sees it.
 pub trait House {
+    /// The site's budget service, if it has one.
+    fn budget(&self) -> Option<&crate::asbb::Service> {
+        None
+    }
     /// The job.
     fn job(&self, gang: &Gang) -> Seen;
     /// A node of the cluster; None while it is unknown (no snapshot younger than the gang's last effect). A name that
@@ -185,6 +189,13 @@ pub enum Effect {
     Comment {
         /// admin_comment.
         comment: String,
+    },
+    /// One question to the budget service, before a launch.
+    Budget {
+        /// The question.
+        check: crate::asbb::Check,
+        /// What it is about.
+        shape: crate::asbb::Shape,
     },
     /// One CreateFleet by the journalled intent.
     Launch {
