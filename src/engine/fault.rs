@@ -131,7 +131,8 @@ mod armed {
                 // What is written survives the process, and who reads it sees the process gone.
                 let _ = writeln!(file, "{here} {}", crate::start::now_ms());
             }
-            let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let killed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             tracing::error!(?killed, "a fault point could not kill");
         }
     }
@@ -156,7 +157,8 @@ mod armed {
         #[test]
         fn an_order_names_a_boundary_and_a_count() {
             assert_eq!(order("Launch before 2\n"), Some(("Launch before", 2)));
-            for bad in ["", "Launch", "Launch before", "Launch before 0", "Launch during 1", "Lunch before 1"] {
+            for bad in ["", "Launch", "Launch before", "Launch before 0", "Launch during 1", "Lunch before 1"]
+            {
                 assert_eq!(order(bad), None, "{bad}");
             }
         }
