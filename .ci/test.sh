@@ -23,6 +23,8 @@ step "unit tests"
 .ci/unit.sh
 step "installation"
 .ci/install.sh
+step "other people's EC2"
+.ci/conformance.sh
 if [ -x fuzz/run.sh ]; then
   step "fuzzing"
   fuzz/run.sh "${FUZZ_SECONDS:-30}"

@@ -3,8 +3,6 @@
 //! The shipped build has the two empty functions below and nothing else; `tests/e2e/tests/house.rs` looks for what a test
 //! build would have left in the file.
 
-use burst_policy::gang::Effect;
-
 /// Where, seen from an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
@@ -24,7 +22,7 @@ pub const fn start() {}
 /// A boundary is reached.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-pub const fn point(_: &Effect, _: Point) {}
+pub const fn point(_: &burst_policy::gang::Effect, _: Point) {}
 
 #[cfg(feature = "faults")]
 pub use armed::{point, start};

@@ -63,7 +63,13 @@ pub fn storm(kills: u64, seed: u64) -> Res<bool> {
     while quota.kills() < kills && tries > 0 {
         tries -= 1;
         let Some(boundary) = quota.next(&mut storm.dice) else { break };
-        let reached = storm.strike(&boundary).context(format!("{} after {:?}", boundary, began.elapsed()))?;
+        let reached = match storm.strike(&boundary) {
+            Ok(reached) => reached,
+            Err(e) => {
+                let kept = storm.c.keep_logs();
+                return Err(format!("{boundary}: {e}; logs are kept in {}", kept.display()));
+            }
+        };
         if let Some(tally) = quota.all.get_mut(&boundary) {
             match reached {
                 true => tally.kills += 1,
