@@ -47,7 +47,7 @@ mod armed {
             }
         };
     }
-    effects!(Hold Comment Launch Retire Addresses PowerUp Release PowerDown Terminate Cancel MoveLocal);
+    effects!(Hold Comment Launch Retire Addresses TellAddresses Release PowerDown Terminate Cancel MoveLocal);
 
     impl Point {
         /// Every point, in the order in which they are passed.
