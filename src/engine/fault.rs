@@ -69,11 +69,13 @@ mod armed {
         all.collect()
     }
 
-    /// `Launch before 2`: the boundary, and the how-manieth pass of it is the last.
-    pub fn order(text: &str) -> Option<(&str, u32)> {
-        let (boundary, count) = text.trim().rsplit_once(' ')?;
+    /// `Launch before 2 3000`: the boundary, the how-manieth pass of it is the last, and how long passes do not count, ms
+    /// since the start.
+    pub fn order(text: &str) -> Option<(&str, u32, u64)> {
+        let (rest, quiet) = text.trim().rsplit_once(' ')?;
+        let (boundary, count) = rest.rsplit_once(' ')?;
         let known = boundaries().lines().any(|b| b == boundary);
-        Some((boundary, count.parse().ok()?)).filter(|(_, n)| known && *n > 0)
+        Some((boundary, count.parse().ok()?, quiet.parse().ok()?)).filter(|(_, n, _)| known && *n > 0)
     }
 
     #[cfg(feature = "faults")]
@@ -92,6 +94,7 @@ mod armed {
 
         struct Order {
             boundary: String,
+            from_ms: u64,
             left: AtomicU32,
             kills: PathBuf,
         }
@@ -104,12 +107,13 @@ mod armed {
                 tracing::error!(error = %e, "the list of boundaries could not be written");
             }
             let text = fs::read_to_string(dir.join("fault-order")).ok()?;
-            let Some((boundary, count)) = order(&text) else {
+            let Some((boundary, count, quiet)) = order(&text) else {
                 tracing::error!(text, "no such boundary");
                 return None;
             };
             let kills = dir.join("fault-kills");
-            Some(Order { boundary: boundary.to_owned(), left: AtomicU32::new(count), kills })
+            let from_ms = crate::start::now_ms() + quiet;
+            Some(Order { boundary: boundary.to_owned(), from_ms, left: AtomicU32::new(count), kills })
         }
 
         /// Reads the order in the folder that `$BURST_FAULTS` names, and writes the list of boundaries there.
@@ -122,7 +126,8 @@ mod armed {
             let Some(order) = ORDER.get().and_then(Option::as_ref) else { return };
             let here = format!("{} {}", name(effect), point.name());
             // Once: it wraps far later than any process lives.
-            if here != order.boundary || order.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            let counts = here == order.boundary && crate::start::now_ms() >= order.from_ms;
+            if !counts || order.left.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
             if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(&order.kills) {
@@ -154,9 +159,8 @@ mod armed {
 
         #[test]
         fn an_order_names_a_boundary_and_a_count() {
-            assert_eq!(order("Launch before 2\n"), Some(("Launch before", 2)));
-            for bad in ["", "Launch", "Launch before", "Launch before 0", "Launch during 1", "Lunch before 1"]
-            {
+            assert_eq!(order("Launch before 2 30\n"), Some(("Launch before", 2, 30)));
+            for bad in ["", "Launch before", "Launch before 1", "Launch before 0 1", "Lunch before 1 1"] {
                 assert_eq!(order(bad), None, "{bad}");
             }
         }

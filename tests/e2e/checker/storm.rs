@@ -18,6 +18,9 @@ const SAVED_WITHIN_MS: u64 = 8_000;
 /// A job starts no earlier after its submission than this, and `sbatch` answers sooner.
 const ANSWER_MS: u64 = 500;
 
+/// What a job is told in its first moment: no reason to be pending for ever.
+const NO_REASON: &str = "held: nodes will be launched for it";
+
 /// What became of a storm.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -246,7 +249,8 @@ impl Storm {
                 let word =
                     |key: &str| stuck.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();
                 let text = format!("job {id} was {}: {}", word("stuck"), word("says"));
-                match word("stuck") == "PENDING" && word("says").starts_with("[burst ") {
+                let reason = word("says").starts_with("[burst ") && !word("says").contains(NO_REASON);
+                match word("stuck") == "PENDING" && reason {
                     true => verdict.pending.push(text),
                     false => verdict.lost.push(format!("lost: {text}")),
                 }

@@ -109,8 +109,10 @@ impl Storm {
         let effect = boundary.split(' ').next().unwrap_or_default().to_owned();
         let rare = ["Retire", "Cancel", "MoveLocal"].contains(&effect.as_str());
         let count = if rare { 1 } else { 1 + self.dice.below(3) };
+        // Some lives are long enough for slurmctld to save what it has, others are not.
+        let quiet = 1_500 * self.dice.below(5);
         let order = self.c.at.file("run/fault-order");
-        std::fs::write(&order, format!("{boundary} {count}\n")).context(order.display())?;
+        std::fs::write(&order, format!("{boundary} {count} {quiet}\n")).context(order.display())?;
         let before = self.deaths().len();
         self.c.spawn_slurmctld()?;
         let (began, mut next) = (Instant::now(), Instant::now() + TICK);
@@ -203,6 +205,8 @@ impl Storm {
         for fields in stuck {
             let (job, says) = (field(&fields, "JobId"), field(&fields, "AdminComment"));
             println!("job {job} is {} ({}): {says}", field(&fields, "JobState"), field(&fields, "Reason"));
+            let told = self.c.run(User::Root, "burstctl", &["explain", job, "--json"], "").map(|o| o.text());
+            println!("{}\n{fields:?}", told.unwrap_or_else(|e| e));
             let number: u64 = job.parse().unwrap_or_default();
             let state = field(&fields, "JobState");
             self.load.cancelled.push(json!({"job": number, "at_ms": now_ms(), "stuck": state, "says": says}));
