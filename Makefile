@@ -14,10 +14,12 @@ FUZZ_SECONDS ?= 30
 SEEDS ?= 300
 JOBS ?= 50
 FIRST ?= 1
+KILLS ?= 20
+STORM_SEED ?= 1
 # Set by `make demo KEEP=1`: leave the cluster running.
 KEEP ?=
 
-.PHONY: help deps build demo test lint deny unit fuzz e2e model-check soak mutants bench install uninstall clean
+.PHONY: help deps build demo test lint deny unit fuzz e2e model-check conformance soak crash-storm mutants bench install uninstall clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,8 +56,14 @@ e2e: ## Whole clusters, end to end
 model-check: ## Requests recorded by the e2e runs against botocore's service model
 	@.ci/model-check.sh
 
+conformance: deps ## The AWS half against the simulator, moto and ministack, with faults by microburst (needs PyPI once)
+	@.ci/conformance.sh
+
 soak: deps ## The engine in simulated troubles: SEEDS=10000 stories of JOBS=50 gangs each (FIRST=1)
 	$(CARGO) run --release --locked -p burst-soak -- $(SEEDS) $(JOBS) $(FIRST)
+
+crash-storm: deps ## slurmctld killed before and after every effect, on real Slurm: KILLS=200 (STORM_SEED=1)
+	@.ci/storm.sh $(KILLS) $(STORM_SEED)
 
 mutants: deps ## Removes the laws' guards one by one: the tests named in tests/mutants must notice each
 	@.ci/mutants.sh

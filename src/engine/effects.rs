@@ -3,6 +3,7 @@
 use crate::{
     asbb::Asbb,
     controller::{Controller, JobUpdate, SlurmError},
+    fault::{self, Point},
     host::Host,
     journal::{Intent, Journal, Reply},
     prepare::Prepare,
@@ -68,11 +69,18 @@ impl From<Outcome> for Done {
 
 /// Writes the document, then does it. The document is on disk before anything leaves.
 pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
+    fault::point(effect, Point::Decided);
+    let done = carry_out(hands, gang, effect).await;
+    fault::point(effect, Point::After);
+    done
+}
+
+async fn carry_out(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
     if !hands.controller.active() {
         return own("Standby", "this controller is not the active one", Class::Auth).into();
     }
     if let Effect::Launch { rung, comment } = effect {
-        return launch(hands, gang, rung, comment.clone()).await;
+        return launch(hands, gang, effect, (rung, comment.clone())).await;
     }
     // Giving back must not wait for a disk: what is lost is only a repetition of the same effect.
     let repeatable = matches!(
@@ -94,6 +102,7 @@ pub async fn execute(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
     {
         return own("Journal", &e, Class::Auth).into();
     }
+    fault::point(effect, Point::Before);
     match effect {
         Effect::Launch { .. } => own("Internal", "launch is handled above", Class::Configuration).into(),
         Effect::Budget { check, .. } => hands.budget.check(hands, check).await.into(),
@@ -283,7 +292,12 @@ fn cloud_trouble(e: CloudError) -> Trouble {
     }
 }
 
-async fn launch(hands: &Hands, gang: &Gang, rung: &Rung, comment: Option<String>) -> Done {
+async fn launch(
+    hands: &Hands,
+    gang: &Gang,
+    effect: &Effect,
+    (rung, comment): (&Rung, Option<String>),
+) -> Done {
     let token = gang.token(&hands.cluster);
     let stored = match hands.journal.request(token.clone()).await {
         Ok(s) => s,
@@ -313,6 +327,7 @@ async fn launch(hands: &Hands, gang: &Gang, rung: &Rung, comment: Option<String>
         return own("Standby", "this controller is not the active one", Class::Auth).into();
     }
     let group = request.group.clone();
+    fault::point(effect, Point::Before);
     // The job's owner reads what is being launched while EC2 thinks, and the launch does not wait for it. The next
     // comment does: this one must not overwrite it.
     let tell = async {

@@ -12,6 +12,7 @@ pub mod core;
 pub mod counts;
 pub mod custody;
 pub mod effects;
+mod fault;
 pub mod gate;
 pub mod health;
 mod history;

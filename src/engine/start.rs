@@ -72,6 +72,7 @@ pub struct Setup {
 
 /// Runs the engine for as long as the process lives. A burst.toml that cannot be used is waited for.
 pub async fn run(setup: Setup) {
+    crate::fault::start();
     let Setup { controller, connect, handle, receiver, letters, conf: path } = setup;
     let shared = handle.shared.clone();
     let conf = first_conf(&*controller).await;

@@ -4,6 +4,7 @@
 mod evidence;
 pub mod figures;
 mod rules;
+pub mod storm;
 
 pub use evidence::{Evidence, Instance, Job, MARK, Node};
 

@@ -111,12 +111,7 @@ impl Cluster {
     /// # Errors
     /// It ended, or did not answer in time.
     pub fn start_slurmctld(&mut self) -> Res<()> {
-        let mut command = self.command(&which("slurmctld"), User::Root);
-        command.arg("-D").arg("-f").arg(self.at.slurm_conf());
-        for (key, value) in self.aws_env() {
-            command.env(key, value);
-        }
-        self.slurmctld = Some(Proc::spawn("slurmctld", &self.at.file("log/slurmctld.out"), &mut command)?);
+        self.spawn_slurmctld()?;
         wait_until(self.spec.start_limit, || {
             if !self.slurmctld.as_mut().is_some_and(Proc::alive) {
                 return Err("slurmctld ended".into());
@@ -124,6 +119,20 @@ impl Cluster {
             Ok(self.scontrol(&["ping"]).is_ok_and(|o| o.out.contains("is UP")).then_some(()))
         })
         .context("slurmctld answering")
+    }
+
+    /// Starts slurmctld and does not wait for it.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn spawn_slurmctld(&mut self) -> Res<()> {
+        let mut command = self.command(&which("slurmctld"), User::Root);
+        command.arg("-D").arg("-f").arg(self.at.slurm_conf());
+        command.envs(self.aws_env());
+        let dir = self.at.dir.display().to_string();
+        command.envs(self.spec.slurmctld_env.iter().map(|(k, v)| (k, v.replace("{dir}", &dir))));
+        self.slurmctld = Some(Proc::spawn("slurmctld", &self.at.file("log/slurmctld.out"), &mut command)?);
+        Ok(())
     }
 
     fn start_local_slurmd(&mut self, name: &str) -> Res<()> {

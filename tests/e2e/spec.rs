@@ -68,6 +68,10 @@ pub struct ClusterSpec {
     pub keep: bool,
     /// slurmctld finds AWS credentials in its environment.
     pub credentials: bool,
+    /// Another controller plugin than the built one.
+    pub plugin_file: Option<PathBuf>,
+    /// What slurmctld finds in its environment on top; `{dir}` is the cluster's directory.
+    pub slurmctld_env: Vec<(String, String)>,
     /// Nodes of the partition `idle`, each a slurmd that runs from the start.
     pub idle: u16,
     /// A relay between slurmctld and the simulator.
@@ -109,6 +113,8 @@ impl ClusterSpec {
             start_limit: Duration::from_secs(30),
             keep: false,
             credentials: true,
+            plugin_file: None,
+            slurmctld_env: Vec::new(),
             idle: 0,
             ec2_relay: false,
             node_relay: false,

@@ -226,6 +226,12 @@ impl Core {
                 }
             }
         }
+        // An array that the journal lost has no gang that could tell its owner.
+        for (id, record) in &metas {
+            if !self.arrays.contains_key(id) && self.tasks_of(id).is_empty() {
+                self.stranger(id, &record.view);
+            }
+        }
         let mut known = HashSet::new();
         let mut renamed = false;
         for (key, (view, record)) in found {

@@ -1,13 +1,14 @@
 //! `burst-checker DIR [--running] [--margin SECONDS]`: judges the evidence of a run. `burst-checker --bench DIR`: judges
-//! figures.
+//! figures. `burst-checker --storm DIR`: judges a crash storm.
 #![forbid(unsafe_code)]
 
-use burst_e2e::checker::{Evidence, Expect, check, figures};
+use burst_e2e::checker::{Evidence, Expect, check, figures, storm};
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: burst-checker DIR [--running] [--margin SECONDS] | burst-checker --bench DIR
-DIR holds jobs.txt, nodes.txt, slurmctld.log and audit.jsonl; for --bench summary.json and raw/. Exit codes: 0 all right, 1 violations, 2 usage.";
+const USAGE: &str = "usage: burst-checker DIR [--running] [--margin SECONDS] | burst-checker --bench DIR | burst-checker --storm DIR
+DIR holds jobs.txt, nodes.txt, slurmctld.log and audit.jsonl; for --bench summary.json and raw/; for --storm also what
+burst-storm did. Exit codes: 0 all right, 1 violations, 2 usage.";
 
 fn main() -> ExitCode {
     let mut expect = Expect::default();
@@ -22,6 +23,11 @@ fn main() -> ExitCode {
             },
             "--bench" => {
                 return args.next().map_or_else(|| usage("--bench needs a directory"), |d| bench(d.as_ref()));
+            }
+            "--storm" => {
+                return args
+                    .next()
+                    .map_or_else(|| usage("--storm needs a directory"), |d| stormed(d.as_ref()));
             }
             other if other.starts_with('-') || dir.is_some() => {
                 return usage(&format!("unknown argument {other}"));
@@ -58,6 +64,28 @@ fn bench(dir: &Path) -> ExitCode {
     over.iter().for_each(|line| println!("over its limit: {line}"));
     println!("checker: {} violations in the figures, {} over their limits", wrong.len(), over.len());
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Kills by boundary, what is wrong, and the line that sums it up.
+fn stormed(dir: &Path) -> ExitCode {
+    let verdict = match storm::judge(dir) {
+        Ok(verdict) => verdict,
+        Err(e) => return usage(&e),
+    };
+    for (boundary, kills) in &verdict.kills {
+        println!("{kills:>5} kills  {boundary}");
+    }
+    verdict.pending.iter().for_each(|line| println!("pending with a reason: {line}"));
+    verdict.wrong().for_each(|line| println!("{line}"));
+    println!(
+        "checker: {} violations; {} jobs and {} starts were not saved when slurmctld was killed, {} jobs pending with a reason",
+        verdict.wrong().count(),
+        verdict.slurm_lost,
+        verdict.starts_lost,
+        verdict.pending.len()
+    );
+    println!("{}", verdict.line());
+    if verdict.wrong().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn usage(why: &str) -> ExitCode {

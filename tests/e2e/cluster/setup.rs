@@ -130,7 +130,10 @@ impl Cluster {
     fn configure(&mut self) -> Res<()> {
         let (at, spec) = (&self.at, &self.spec);
         let copy = |from: &str, to: &str| -> Res<bool> {
-            let source = spec.bin_dir.join(from);
+            let source = match &spec.plugin_file {
+                Some(other) if from == "libjob_submit_burst.so" => other.clone(),
+                _ => spec.bin_dir.join(from),
+            };
             if !source.exists() {
                 return Ok(false);
             }

@@ -3,7 +3,7 @@
 // The workspace lets tests do this, but only in functions marked #[test]; helpers of tests are no different.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use burst_e2e::checker::{Evidence, Expect, check};
+use burst_e2e::checker::{Evidence, Expect, check, storm};
 use burst_e2e::proc::run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -170,4 +170,88 @@ fn the_program_s_exit_code_is_the_verdict() {
     let (dir, _) = planted("nodes.txt", |t| t.replacen("ALLOCATED+CLOUD", "DOWN+CLOUD", 1));
     assert_eq!(checker(dir.path().to_str().unwrap()).code, Some(1));
     assert_eq!(checker("/nowhere").code, Some(2));
+}
+
+/// When job 7 of the clean run was submitted and when it started.
+const ASKED: u64 = 1_795_474_800_900;
+const STARTED: u64 = 1_795_474_805_000;
+
+/// The clean run as a storm with one kill, with one file changed.
+fn stormed(kill: (u64, u64), file: &str, change: impl Fn(String) -> String) -> storm::Verdict {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, saved) = kill;
+    for (name, text) in [
+        ("boundaries.txt", "Launch before\nLaunch after\n".to_owned()),
+        ("kills.jsonl", format!("{{\"boundary\":\"Launch after\",\"at_ms\":{at},\"saved_ms\":{saved}}}\n")),
+        ("submitted.jsonl", format!("{{\"job\":7,\"at_ms\":{ASKED},\"nodes\":2,\"tasks\":1}}\n")),
+        ("cancelled.jsonl", String::new()),
+        ("ran.txt", format!("begin 7 {STARTED}\nend 7 {}\nend 8 {STARTED}\n", STARTED + 2_000)),
+        ("jobs.txt", std::fs::read_to_string(clean().join("jobs.txt")).unwrap()),
+        ("nodes.txt", std::fs::read_to_string(clean().join("nodes.txt")).unwrap()),
+        ("slurmctld.log", std::fs::read_to_string(clean().join("slurmctld.log")).unwrap()),
+        ("audit.jsonl", std::fs::read_to_string(clean().join("audit.jsonl")).unwrap()),
+    ] {
+        let text = if name == file { change(text) } else { text };
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    storm::judge(dir.path()).unwrap()
+}
+
+/// Killed before the start, everything saved.
+const EARLY: (u64, u64) = (ASKED + 1_000, ASKED + 900);
+/// Killed two seconds after the start, which was not saved.
+const FORGETS: (u64, u64) = (STARTED + 2_000, STARTED - 1_000);
+
+#[test]
+fn a_storm_that_did_no_harm_passes() {
+    let verdict = stormed(EARLY, "", |t| t);
+    assert_eq!(verdict.wrong().collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(verdict.line(), "crash-storm: 1 kills, 2 jobs, 0 lost, 0 twice, 0 orphans, 0 down");
+    assert_eq!(verdict.kills["Launch before"], 0);
+}
+
+#[test]
+fn a_second_start_is_right_only_where_the_first_was_forgotten() {
+    let again = |t: String| {
+        t + "[2026-11-23T23:00:07.500] sched: Allocate JobId=7 NodeList=efa7-[0001-0002] #CPUs=384 Partition=efa\n"
+    };
+    let verdict = stormed(EARLY, "slurmctld.log", again);
+    assert_eq!(verdict.twice.len(), 1, "{verdict:#?}");
+    let verdict = stormed(FORGETS, "slurmctld.log", again);
+    assert_eq!((verdict.wrong().count(), verdict.starts_lost), (0, 1), "{verdict:#?}");
+}
+
+#[test]
+fn a_job_that_did_not_run_or_is_gone_is_lost() {
+    let verdict = stormed(EARLY, "ran.txt", |t| t.replace("end 7", "begin 7"));
+    assert_eq!(verdict.lost.len(), 1, "{verdict:#?}");
+    let pending = |t: String| t.replace("JobState=COMPLETED Reason=None", "JobState=PENDING Reason=Priority");
+    assert_eq!(stormed(EARLY, "jobs.txt", pending).lost.len(), 2);
+    let nine =
+        |at: u64| move |t: String| format!("{t}{{\"job\":9,\"at_ms\":{at},\"nodes\":1,\"tasks\":1}}\n");
+    let verdict = stormed(FORGETS, "submitted.jsonl", nine(STARTED));
+    assert_eq!((verdict.slurm_lost, verdict.lost.len()), (1, 0), "it was not saved: {verdict:#?}");
+    let verdict = stormed(FORGETS, "submitted.jsonl", nine(STARTED - 60_000));
+    assert_eq!(verdict.lost.len(), 1, "it was saved: {verdict:#?}");
+}
+
+#[test]
+fn a_storm_s_orphans_double_launches_and_strange_gangs_are_found() {
+    let verdict = stormed(EARLY, "audit.jsonl", |t| {
+        t.lines()
+            .filter(|l| !l.contains("shutting-down") && !l.contains("terminated"))
+            .map(|l| l.to_owned() + "\n")
+            .collect()
+    });
+    assert_eq!(verdict.orphans.len(), 2, "{verdict:#?}");
+    let verdict =
+        stormed(EARLY, "audit.jsonl", |t| format!("{t}{}", twin(&t, "i-00000000000000003", "fleet-2")));
+    assert_eq!(
+        verdict.twice.len(),
+        2,
+        "two fleets of one intent, three instances of two nodes: {verdict:#?}"
+    );
+    let verdict =
+        stormed(EARLY, "jobs.txt", |t| t.replace("[burst 00c0ffee00c0ffee]", "[burst 0badc0ffee0badc0]"));
+    assert!(verdict.other.iter().any(|o| o.starts_with("short gang: job 7")), "{verdict:#?}");
 }

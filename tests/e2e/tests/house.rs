@@ -194,6 +194,24 @@ fn the_controller_plugin_is_fit_for_slurm() {
     fit_for_slurm("libjob_submit_burst.so", &exported, 25_000_000);
 }
 
+/// Whether the file holds these bytes.
+fn has(path: &std::path::Path, text: &str) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
+#[test]
+fn what_is_installed_has_no_fault_points() {
+    let path = built("libjob_submit_burst.so");
+    assert!(has(&path, "SLURM_BURST_CONF"), "the test would not see it");
+    for left in ["BURST_FAULTS", "fault-order", "fault-kills"] {
+        assert!(!has(&path, left), "{} was built with --features faults: {left}", path.display());
+    }
+    // Where the other build is at hand it must differ in just that.
+    let other = bin_dir().join("libjob_submit_burst_faults.so");
+    assert!(!other.exists() || has(&other, "BURST_FAULTS"), "{} has no fault points", other.display());
+}
+
 #[test]
 fn the_spank_plugin_is_fit_for_slurm() {
     let exported =
