@@ -78,6 +78,7 @@ install: ## Install what `make build` built: DESTDIR= PREFIX=/usr SLURM_PLUGIN_D
 	install -d "$(DESTDIR)$(SLURM_PLUGIN_DIR)" "$(DESTDIR)$(PREFIX)/sbin" "$(DESTDIR)$(PREFIX)/bin"
 	install -m 0644 $(BIN)/libjob_submit_burst.so "$(DESTDIR)$(SLURM_PLUGIN_DIR)/job_submit_burst.so"
 	install -m 0644 $(BIN)/libspank_burst.so "$(DESTDIR)$(SLURM_PLUGIN_DIR)/spank_burst.so"
+	install -m 0644 $(BIN)/libspank_burst_node.so "$(DESTDIR)$(SLURM_PLUGIN_DIR)/spank_burst_node.so"
 	install -m 0755 $(BIN)/burstctl "$(DESTDIR)$(PREFIX)/bin/burstctl"
 	install -m 0755 $(BIN)/burst-power $(BIN)/burst-node "$(DESTDIR)$(PREFIX)/sbin/"
 	ln -sf burst-power "$(DESTDIR)$(PREFIX)/sbin/burst-resume"
@@ -90,7 +91,7 @@ install: ## Install what `make build` built: DESTDIR= PREFIX=/usr SLURM_PLUGIN_D
 
 uninstall: ## Remove what `make install` put there (configuration and state stay)
 	@test -n "$(SLURM_PLUGIN_DIR)" || { echo "uninstall: give SLURM_PLUGIN_DIR="; exit 1; }
-	rm -f "$(DESTDIR)$(SLURM_PLUGIN_DIR)/job_submit_burst.so" "$(DESTDIR)$(SLURM_PLUGIN_DIR)/spank_burst.so"
+	rm -f $(addprefix "$(DESTDIR)$(SLURM_PLUGIN_DIR)"/,job_submit_burst.so spank_burst.so spank_burst_node.so)
 	rm -f "$(DESTDIR)$(PREFIX)/bin/burstctl" $(addprefix "$(DESTDIR)$(PREFIX)/sbin"/,burst-power burst-node burst-resume burst-suspend)
 	rm -f "$(DESTDIR)$(PREFIX)/lib/systemd/system/burst-node.service" "$(DESTDIR)$(PREFIX)/share/man/man1/burstctl.1"
 	rm -f "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/burstctl"

@@ -18,6 +18,7 @@ lrwxrwxrwx opt/burst/sbin/burst-suspend
 -rw-r--r-- opt/burst/share/man/man1/burstctl.1
 -rw-r--r-- usr/lib/slurm/job_submit_burst.so
 -rw-r--r-- usr/lib/slurm/spank_burst.so
+-rw-r--r-- usr/lib/slurm/spank_burst_node.so
 EOF
 grep -q '^ExecStart=/opt/burst/sbin/burst-node' "$dest/opt/burst/lib/systemd/system/burst-node.service"
 grep -q '^\.TH' "$dest/opt/burst/share/man/man1/burstctl.1"

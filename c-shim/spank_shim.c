@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The only file of spank_burst.so that knows slurm/spank.h.
+ * The only file of spank_burst.so and spank_burst_node.so that knows slurm/spank.h.
  *
  * Every reference to a symbol of Slurm is made here and not in Rust: calls from this object go through lazily
  * bound PLT entries, so the plugin loads even into a program that lacks one of them.

@@ -317,12 +317,13 @@ pub fn node_json(at: &Layout) -> String {
     .to_string()
 }
 
-/// plugstack.conf with spank_burst.so and what the test wants of it.
+/// plugstack.conf with both SPANK plugins and what the test wants of the one that measures.
 #[must_use]
 pub fn plugstack(at: &Layout, arguments: &str) -> String {
-    let (so, run_dir, dir) = (at.file("plugins/spank_burst.so"), at.run_dir(), at.dir.display().to_string());
-    let more = arguments.replace("{dir}", &dir);
-    format!("optional {} run_dir={} {more}\n", so.display(), run_dir.display())
+    let (so, node) = (at.file("plugins/spank_burst.so"), at.file("plugins/spank_burst_node.so"));
+    let more = arguments.replace("{dir}", &at.dir.display().to_string());
+    let run_dir = at.run_dir();
+    format!("optional {}\noptional {} run_dir={} {more}\n", so.display(), node.display(), run_dir.display())
 }
 
 /// A program of the system, also where PATH has no sbin.

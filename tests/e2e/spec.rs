@@ -78,7 +78,7 @@ pub struct ClusterSpec {
     pub ec2_relay: bool,
     /// A relay between instances and the engine's listener.
     pub node_relay: bool,
-    /// Arguments of spank_burst.so in plugstack.conf beside the run directory's; `{dir}` is the cluster's directory. With any,
+    /// Arguments of spank_burst_node.so in plugstack.conf beside the run directory's; `{dir}` is the cluster's directory. With any,
     /// the plugin is loaded even where the controller's is not.
     pub spank: String,
 }

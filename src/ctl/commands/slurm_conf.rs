@@ -29,7 +29,7 @@ pub struct SlurmConfArgs {
     /// Which file's lines
     #[arg(long, value_enum, default_value_t = Part::All)]
     part: Part,
-    /// Directory of job_submit_burst.so and spank_burst.so, where it is not Slurm's own plugin directory
+    /// Directory of job_submit_burst.so and the spank_burst*.so, where it is not Slurm's own plugin directory
     #[arg(long, value_name = "DIR")]
     plugin_dir: Option<PathBuf>,
     /// Where burst-power is installed; its links burst-resume and burst-suspend are beside it
@@ -282,10 +282,10 @@ fn gres(config: &Config) -> String {
 }
 
 fn plugstack(config: &Config, args: &SlurmConfArgs) -> String {
-    let so = args
-        .plugin_dir
-        .as_ref()
-        .map_or_else(|| "spank_burst.so".into(), |d| d.join("spank_burst.so").display().to_string());
+    let so = |name: &str| match &args.plugin_dir {
+        Some(dir) => dir.join(name).display().to_string(),
+        None => name.to_owned(),
+    };
     let mut urls = config.cluster.advertise.clone();
     if urls.is_empty() {
         urls.push(format!("http://{}", config.cluster.listen));
@@ -297,7 +297,11 @@ fn plugstack(config: &Config, args: &SlurmConfArgs) -> String {
     };
     format!(
         "# On login and compute nodes. `optional`: where the file is missing, sbatch works on without the options.\n\
-         optional {so}{all}\n"
+         optional {}\n\
+         # On compute nodes: what each job did there. Without it nothing else changes.\n\
+         optional {}{all}\n",
+        so("spank_burst.so"),
+        so("spank_burst_node.so")
     )
 }
 

@@ -153,8 +153,10 @@ impl Cluster {
         if spec.plugin {
             need(copy("libjob_submit_burst.so", "plugins/job_submit_burst.so")?, "libjob_submit_burst.so")?;
         }
-        let spank =
-            (spec.plugin || !spec.spank.is_empty()) && copy("libspank_burst.so", "plugins/spank_burst.so")?;
+        let wanted = spec.plugin || !spec.spank.is_empty();
+        let spank = wanted
+            && copy("libspank_burst.so", "plugins/spank_burst.so")?
+            && copy("libspank_burst_node.so", "plugins/spank_burst_node.so")?;
         for program in ["burst-node", "burst-ec2sim", "burstctl"] {
             let found = copy(program, &format!("bin/{program}"))?;
             if spec.sim {

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("burst-engine", 3),
     ("slurm-burst", 4),
     ("burst-spank", 4),
+    ("burst-measure", 4),
     ("burst-ctl", 4),
     ("burst-node", 4),
     ("burst-sim", 4),
@@ -123,7 +124,7 @@ fn spank_and_node_stay_small() {
             || n.starts_with("openssl")
             || ["rustls", "native-tls", "ring", "schannel", "hyper", "boring"].contains(&n)
     };
-    for name in ["burst-spank", "burst-node"] {
+    for name in ["burst-spank", "burst-measure", "burst-node"] {
         let linked = graph.linked(name);
         assert!(linked.len() > 2, "{name}: {linked:?}");
         let found: Vec<_> = linked.iter().filter(|n| heavy(n)).collect();
@@ -213,8 +214,19 @@ fn what_is_installed_has_no_fault_points() {
 }
 
 #[test]
-fn the_spank_plugin_is_fit_for_slurm() {
+fn the_spank_plugins_are_fit_for_slurm() {
     let exported =
         ["plugin_name", "plugin_type", "plugin_version", "slurm_spank_init", "slurm_spank_init_post_opt"];
     fit_for_slurm("libspank_burst.so", &exported, 700_000);
+    let exported = [
+        "plugin_name",
+        "plugin_type",
+        "plugin_version",
+        "slurm_spank_init",
+        "slurm_spank_task_post_fork",
+        "slurm_spank_task_exit",
+        "slurm_spank_exit",
+        "slurm_spank_job_epilog",
+    ];
+    fit_for_slurm("libspank_burst_node.so", &exported, 1_200_000);
 }
