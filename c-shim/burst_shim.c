@@ -198,6 +198,11 @@ void burst_set_message(char **err_msg, const char *text)
 	replace(err_msg, text);
 }
 
+int burst_refused(void)
+{
+	return ESLURM_NOT_SUPPORTED;
+}
+
 uint32_t burst_slurm_version(void)
 {
 	return SLURM_VERSION_NUMBER;

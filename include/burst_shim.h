@@ -142,6 +142,9 @@ int burst_munge_decode(const char *socket, const char *credential, char *out, si
 		       uint32_t *uid, uint32_t *gid);
 const char *burst_munge_strerror(int error);
 
+/* What job_submit answers for a job it refuses: ESLURM_NOT_SUPPORTED, whose number differs between versions. */
+int burst_refused(void);
+
 uint32_t burst_slurm_version(void);
 /* Blocks every signal in the calling thread. */
 void burst_block_signals(void);

@@ -9,7 +9,7 @@ use crate::{
 };
 use burst_policy::Config;
 use serde_json::Value;
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Port of docs/WIRE.md.
 const PORT: u16 = 6826;
@@ -47,20 +47,18 @@ pub fn controllers(common: &Common) -> Vec<String> {
         return vec![with_scheme(url)];
     }
     let text = std::fs::read_to_string(config_path(common)).unwrap_or_default();
-    from_files(Config::parse(&text, "").ok().as_ref(), &SlurmConf::here())
+    // Also of one that cannot be used: then above all somebody asks what is wrong.
+    from_files(Config::listeners(&text), &SlurmConf::here())
 }
 
-fn from_files(config: Option<&Config>, slurm: &SlurmConf) -> Vec<String> {
-    let mut port = PORT;
-    if let Some(config) = config {
-        if !config.cluster.advertise.is_empty() {
-            return config.cluster.advertise.clone();
-        }
-        if !config.cluster.listen.ip().is_unspecified() {
-            return vec![format!("http://{}", config.cluster.listen)];
-        }
-        port = config.cluster.listen.port();
+fn from_files((listen, advertise): (Option<SocketAddr>, Vec<String>), slurm: &SlurmConf) -> Vec<String> {
+    if !advertise.is_empty() {
+        return advertise;
     }
+    if let Some(listen) = listen.filter(|l| !l.ip().is_unspecified()) {
+        return vec![format!("http://{listen}")];
+    }
+    let port = listen.map_or(PORT, |l| l.port());
     // It listens on every address of the controller: slurm.conf says which host that is.
     let hosts = cluster::controllers(slurm);
     if hosts.is_empty() {
@@ -135,10 +133,10 @@ mod tests {
     #[test]
     fn slurm_conf_says_where_the_controller_is() {
         let conf = SlurmConf::parse("SlurmctldHost=head(10.0.0.5)\nslurmctldhost=head2\n");
-        assert_eq!(from_files(None, &conf), ["http://10.0.0.5:6826", "http://head2:6826"]);
+        assert_eq!(from_files((None, Vec::new()), &conf), ["http://10.0.0.5:6826", "http://head2:6826"]);
         let six = SlurmConf::parse("SlurmctldHost=head(fd00::5)");
-        assert_eq!(from_files(None, &six), ["http://[fd00::5]:6826"]);
-        assert_eq!(from_files(None, &SlurmConf::default()), ["http://127.0.0.1:6826"]);
+        assert_eq!(from_files((None, Vec::new()), &six), ["http://[fd00::5]:6826"]);
+        assert_eq!(from_files((None, Vec::new()), &SlurmConf::default()), ["http://127.0.0.1:6826"]);
     }
 
     #[test]

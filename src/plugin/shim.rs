@@ -250,6 +250,12 @@ pub fn primary_answers() -> bool {
     unsafe { raw::burst_ping_primary() == 0 }
 }
 
+/// What job_submit answers for a job that is refused; the message beside it says why.
+pub fn refused() -> c_int {
+    // SAFETY: no arguments.
+    unsafe { raw::burst_refused() }
+}
+
 /// Whether `error` means that nothing changed.
 pub fn is_no_change(error: c_int) -> bool {
     // SAFETY: no arguments.

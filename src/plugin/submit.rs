@@ -30,8 +30,6 @@ use std::{
 
 /// SLURM_SUCCESS.
 const PASS: c_int = 0;
-/// ESLURM_NOT_SUPPORTED: the message beside it says what is wrong (slurm-22.05 slurm/slurm_errno.h).
-const REFUSE: c_int = 2052;
 
 /// Longest message a user is shown (bytes).
 const MESSAGE_MOST: usize = 4_000;
@@ -47,7 +45,7 @@ pub fn after_panic(job: Job, message: Message) -> c_int {
         return PASS;
     }
     message.set("slurm-burst: a bug was caught while this job was read; it is refused. Please tell your administrator");
-    REFUSE
+    shim::refused()
 }
 
 /// The entry, timed. Most submissions are not for us, and every one is delayed by this: only what tells whose it is gets
@@ -84,7 +82,7 @@ fn answer(
     }
     if let Some(why) = lost {
         message.set(&shorten(&format!("slurm-burst: {why}")));
-        return Some(REFUSE);
+        return Some(shim::refused());
     }
     if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return Some(after_panic(job, message));
@@ -103,7 +101,7 @@ fn answer(
         }
         Err(why) => {
             message.set(&shorten(&format!("slurm-burst: {why}")));
-            REFUSE
+            shim::refused()
         }
     })
 }

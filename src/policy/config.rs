@@ -227,6 +227,16 @@ impl Config {
         text.lines().take(10_000).flat_map(partitions_of_line).collect()
     }
 
+    /// Best effort, also on a file that cannot be used: `listen` and `advertise` of `[cluster]`.
+    #[must_use]
+    pub fn listeners(text: &str) -> (Option<SocketAddr>, Vec<String>) {
+        let root: toml::Table = toml::from_str(text).unwrap_or_default();
+        let of = |key: &str| root.get("cluster")?.get(key).cloned();
+        let listen = of("listen").and_then(|l| l.as_str()?.parse().ok());
+        let advertise = of("advertise").and_then(|a| a.as_array().cloned()).unwrap_or_default();
+        (listen, advertise.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect())
+    }
+
     /// The pool of a partition.
     #[must_use]
     pub fn pool_of_partition(&self, partition: &str) -> Option<&Pool> {

@@ -261,7 +261,7 @@ local_partition = \"cpu\"
     );
     let mut text = format!(
         "[cluster]\nname = \"burst{port}\"\nstate_dir = \"{d}/burst\"\nlisten = \"{addr}:{http}\"\n{advertise}\n[aws]\nregion = \
-         \"us-east-2\"\nendpoint_url = \"http://127.0.0.1:{sim}\"\n{aws}\n[capacity]\nforget = \"1s\"\nlongest = \"2s\"\n[prices]\nfile = \"{d}/etc/prices.json\"\n\n\
+         \"us-east-2\"\nendpoint_url = \"http://127.0.0.1:{sim}\"\n{aws}\n[capacity]\nforget = \"1s\"\nlongest = \"2s\"\n[prices]\nfile = \"{d}/etc/prices.json\"\n{record}\n\
          [pool.efa]\n{pool}",
         port = at.port,
         aws = spec.aws_toml,
@@ -269,6 +269,10 @@ local_partition = \"cpu\"
         addr = at.address,
         http = at.controller_port(),
         sim = if spec.ec2_relay { at.ec2_relay_port() } else { at.sim_port() },
+        record = match spec.burst_toml.contains("[record]") {
+            true => String::new(),
+            false => format!("[record]\ndir = \"{}/learning\"\n", at.dir.display()),
+        },
         advertise = match spec.node_relay {
             true => format!("advertise = [\"http://127.0.0.1:{}\"]\n", at.node_relay_port()),
             false => String::new(),
@@ -288,9 +292,6 @@ local_partition = \"cpu\"
         }
     }
     text.push('\n');
-    if !spec.burst_toml.contains("[record]") {
-        text.push_str(&format!("[record]\ndir = \"{}/learning\"\n\n", at.dir.display()));
-    }
     text.push_str(&spec.burst_toml);
     text
 }

@@ -87,7 +87,11 @@ fn the_former_programs_go_into_burst_power_conf() {
     assert!(out(&o).contains("\noptional /p/spank_burst.so\n"), "{}", out(&o));
     assert!(out(&o).ends_with("\noptional /p/spank_burst_node.so\n"), "{}", out(&o));
     let o = b.ctl(&["slurm-conf", "--config", file, "--part", "plugstack", "--capture-all"]);
-    assert!(out(&o).contains("\noptional spank_burst_node.so capture=all controllers=http://"), "{}", out(&o));
+    assert!(
+        out(&o).contains("\noptional spank_burst_node.so capture=all controllers=http://"),
+        "{}",
+        out(&o)
+    );
     let o = b.ctl(&["slurm-conf", "--config", file, "--burst-power", "burst-power"]);
     assert_eq!(o.status.code(), Some(2), "relative paths are wrong usage");
 }

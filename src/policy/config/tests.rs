@@ -244,3 +244,13 @@ proptest! {
         let _ = Config::partitions_of_broken(&text);
     }
 }
+
+#[test]
+fn where_to_ask_is_known_of_a_broken_file_too() {
+    let text = "[cluster]\nlisten = \"10.0.0.5:6826\"\nadvertise = [\"http://a:1\"]\ncolour = 1\n[pool.x]\n";
+    assert!(Config::parse(text, "f").is_err());
+    let (listen, advertise) = Config::listeners(text);
+    assert_eq!((listen, advertise), ("10.0.0.5:6826".parse().ok(), vec!["http://a:1".to_owned()]));
+    assert_eq!(Config::listeners("[cluster"), (None, Vec::new()));
+    assert_eq!(Config::listeners("cluster = 3"), (None, Vec::new()));
+}

@@ -258,14 +258,14 @@ fn reports_are_taken_from_their_nodes_only_and_what_is_forged_is_counted() {
 #[test]
 fn law7_a_limit_on_spending_holds_jobs_and_says_the_figures() {
     let mut spec = priced("record-limit");
-    // One job of two nodes is 14.40 an hour in flight, and at most some 14 USD: 2 × (5 min + limits) × 2 × 7.2.
+    // One job of two nodes is 14.42 an hour in flight, its volumes with it, and at most some 14 USD: 2 × (5 min + limits) × 2 × 7.2.
     spec.burst_toml = "[limits.user.\"*\"]\nusd_per_hour = 15\n".into();
     let c = Cluster::start(spec).unwrap();
     let first = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME; sleep 8");
     c.wait_job(first, "RUNNING", S).unwrap();
     let second = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME");
     let says = c.wait_says(second, "USD an hour in flight", S).unwrap();
-    holds(field(&says, "AdminComment"), &["15.00", "14.40", "nothing is launched"], &"the comment");
+    holds(field(&says, "AdminComment"), &["15.00", "14.42", "nothing is launched"], &"the comment");
     assert_eq!(asked(&c, "CreateFleet").len(), 1, "nothing was launched for it");
     ran(&c, first, 2);
     ran(&c, second, 2);
