@@ -80,8 +80,8 @@ pub fn observe(before: &Gang, g: &mut Gang, seen: &Seen, now: u64) -> Option<Box
     stamp(&mut track, before, g, now);
     gone(&mut track, before, g, now);
     let over = was_ending && !is_ending && (g.phase == Phase::Done || restart != own);
-    // Requeued, and started again on the same nodes before it could be held.
-    let split = restart != own && !was_ending && !is_ending;
+    // Requeued, and started again on the same nodes before it could be held or given back.
+    let split = restart != own && !is_ending && (!was_ending || g.phase == Phase::Running);
     if over || split {
         return finish(track, before, g, (own, split), now);
     }

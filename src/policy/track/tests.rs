@@ -202,6 +202,22 @@ fn a_gang_that_is_taken_over_by_the_next_life_is_billed_to_both_in_turn() {
 }
 
 #[test]
+fn a_requeued_job_that_started_again_while_it_was_given_back_ran_on_the_same_gang() {
+    let mut g = gang();
+    running(&mut g);
+    let requeued = go(&mut g, &record(0, 1), 70_000, |g| {
+        g.job.as_mut().expect("known").restart = 1;
+        g.enter(ending(Then::Again { rung: 0 }, Stage::PowerDown), "requeued", 70_000);
+    });
+    assert!(requeued.is_none(), "not given back yet");
+    let again = |g: &mut Gang| g.enter(Phase::Running, "started while it was about to be given back", 71_000);
+    let life = go(&mut g, &record(1, 1), 71_000, again).expect("the first is over");
+    assert_eq!((life.restart, life.instances.len()), (0, 2));
+    assert!(life.instances.iter().all(|r| (r.launched_ms, r.ended_ms) == (3_000, Some(71_000))));
+    assert_eq!((g.track.restart, g.track.split_ms), (Some(1), 71_000));
+}
+
+#[test]
 fn an_instance_that_ec2_took_is_billed_until_it_was_missed() {
     let mut g = gang();
     running(&mut g);
