@@ -2,7 +2,7 @@
 /*
  * What the Rust side of spank_burst.so and spank_burst_node.so needs of SPANK, in plain C types.
  *
- * Only c-shim/spank_shim.c includes Slurm's headers; src/spank and src/measure declare the same functions by hand.
+ * Only c-shim/spank_shim.c includes Slurm's headers; src/spank and src/spank/measure declare the same functions by hand.
  * Strings are NUL-terminated, borrowed for the call only, and never kept.
  */
 #ifndef BURST_SPANK_H

@@ -1,16 +1,10 @@
 //! Compiles the C side against the target's Slurm headers and sets the link flags a Slurm plugin needs.
 
-use std::path::Path;
-
 #[path = "../../slurm-headers/discover.rs"]
 mod discover;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=SLURM_INCLUDE_DIR");
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../../slurm-headers/discover.rs");
-    println!("cargo:rerun-if-changed=../../c-shim/spank_shim.c");
-    println!("cargo:rerun-if-changed=../../include/burst_spank.h");
     if let Err(why) = build() {
         eprintln!("error: {why}");
         // Not process::exit inside slurmctld: this is the build script.
@@ -19,13 +13,22 @@ fn main() {
     }
 }
 
+/// For both plugins: this folder's package and `measure`, one folder further down.
 fn build() -> Result<(), String> {
+    let here = std::env::current_dir().map_err(|e| e.to_string())?;
+    let root =
+        here.ancestors().find(|d| d.join("c-shim").is_dir()).ok_or("the workspace's c-shim is not there")?;
+    for file in
+        ["src/spank/build.rs", "slurm-headers/discover.rs", "c-shim/spank_shim.c", "include/burst_spank.h"]
+    {
+        println!("cargo:rerun-if-changed={}", root.join(file).display());
+    }
     let include = discover::slurm_include()?;
     println!("cargo:rerun-if-changed={}", include.join("slurm/slurm_version.h").display());
-    let mut shim = discover::compiler(Path::new("../.."), &include);
+    let mut shim = discover::compiler(root, &include);
     let version = discover::version_number(&shim)?;
     println!("cargo:rustc-env=BURST_SLURM_VERSION_NUMBER={version}");
-    shim.file("../../c-shim/spank_shim.c").try_compile("burst_spank_shim").map_err(|e| e.to_string())?;
+    shim.file(root.join("c-shim/spank_shim.c")).try_compile("burst_spank_shim").map_err(|e| e.to_string())?;
 
     // Lazy: undefined symbols bind at the first call, as Slurm's own plugins do (rustc asks for `now`).
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,lazy");

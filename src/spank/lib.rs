@@ -1,5 +1,5 @@
 //! `spank_burst.so`: the `--burst-*` options of sbatch, salloc and srun, the check of the plan on the
-//! machine where the user sits. What a step does on its nodes is `spank_burst_node.so`'s (src/measure).
+//! machine where the user sits. What a step does on its nodes is `spank_burst_node.so`'s (`measure/`).
 //!
 //! # The way of a plan
 //! `slurm_spank_init` registers the options. Their callback reads and checks (only a callback's failure ends the

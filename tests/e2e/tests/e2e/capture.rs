@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A controller that only takes reports: bodies of `/v1/report`, as they came.
-struct Stub {
+struct Listener {
     url: String,
     bodies: Arc<Mutex<Vec<String>>>,
 }
 
-impl Stub {
+impl Listener {
     /// Takes everything; a mute one takes connections and never answers.
     fn new(mute: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -89,10 +89,10 @@ fn body(stream: &std::net::TcpStream) -> Option<String> {
 }
 
 /// Two nodes that run from the start, all nodes measured.
-fn local(name: &str, stub: &Stub) -> Cluster {
+fn local(name: &str, listener: &Listener) -> Cluster {
     let mut spec = ClusterSpec::plain(name).sized(4);
     spec.idle = 2;
-    spec.spank = format!("capture=all controllers={} munge_socket={{dir}}/munge/socket", stub.url);
+    spec.spank = format!("capture=all controllers={} munge_socket={{dir}}/munge/socket", listener.url);
     Cluster::start(spec).unwrap()
 }
 
@@ -155,15 +155,15 @@ fn step<'a>(report: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn figures_of_a_step_are_those_that_its_ranks_know() {
-    let stub = Stub::new(false);
-    let mut c = local("capture", &stub);
+    let listener = Listener::new(false);
+    let mut c = local("capture", &listener);
     let rank = file(&c, "rank.pl", RANK);
     // Memory is held for some seconds, as a rank does; looks come more rarely the longer a step runs.
     let script = format!("srun -o ranks -n2 perl {rank} 200 3 400\nsrun -n1 true");
     let job =
         c.sbatch(User::Ordinary, &["-p", "idle", "-N1", "-n2", "-t5", "-o", "/dev/null"], &script).unwrap();
     let fields = c.wait_job(job, "COMPLETED", S).unwrap();
-    let report = stub.wait(&c, 1).remove(0);
+    let report = listener.wait(&c, 1).remove(0);
     assert_eq!((&report["v"], &report["kind"]), (&Value::from(1), &Value::from("job")));
     let r = &report["report"];
     assert_eq!((r["job"].as_u64(), r["restart"].as_u64()), (Some(u64::from(job)), Some(0)));
@@ -203,8 +203,8 @@ fn figures_of_a_step_are_those_that_its_ranks_know() {
 
 #[test]
 fn a_node_s_ending_waits_little_for_a_controller_that_keeps_silent() {
-    let stub = Stub::new(true);
-    let mut c = local("capture-mute", &stub);
+    let listener = Listener::new(true);
+    let mut c = local("capture-mute", &listener);
     let run = |c: &Cluster| {
         let args = ["-p", "idle", "-N1", "-w", "idle-0001", "-t5", "-o", "/dev/null"];
         let job = c.sbatch(User::Ordinary, &args, "srun true").unwrap();
@@ -229,9 +229,9 @@ fn a_node_s_ending_waits_little_for_a_controller_that_keeps_silent() {
     assert_eq!(waits(), [format!("{first}.0.json")]);
     assert!(!c.at.run_dir().join(format!("idle-0001/jobs/{first}")).exists());
     // Another controller answers: the next epilog brings both.
-    let heard = Stub::new(false);
+    let heard = Listener::new(false);
     let line = std::fs::read_to_string(c.at.file("etc/plugstack.conf")).unwrap();
-    std::fs::write(c.at.file("etc/plugstack.conf"), line.replace(&stub.url, &heard.url)).unwrap();
+    std::fs::write(c.at.file("etc/plugstack.conf"), line.replace(&listener.url, &heard.url)).unwrap();
     let (second, _) = run(&c);
     let mut jobs: Vec<u64> = heard.wait(&c, 2).iter().map(|r| r["report"]["job"].as_u64().unwrap()).collect();
     jobs.sort_unstable();
@@ -242,7 +242,7 @@ fn a_node_s_ending_waits_little_for_a_controller_that_keeps_silent() {
 
 #[test]
 fn a_gang_s_nodes_report_and_say_that_efa_was_not_used() {
-    let stub = Stub::new(false);
+    let listener = Listener::new(false);
     let c = cluster("capture-gang");
     let rank = file(&c, "rank.pl", RANK);
     let go = c.at.file("work/go");
@@ -263,12 +263,12 @@ fn a_gang_s_nodes_report_and_say_that_efa_was_not_used() {
         assert_eq!(own["node"].as_str(), Some(node.as_str()));
         assert!(own["controllers"][0].as_str().unwrap().starts_with("http://127.0.0.1:"), "{own}");
         instances.insert(node.clone(), own["instance_id"].clone());
-        own["controllers"] = serde_json::json!([stub.url]);
+        own["controllers"] = serde_json::json!([listener.url]);
         std::fs::write(&path, own.to_string()).unwrap();
     }
     std::fs::write(&go, "").unwrap();
     c.wait_job(job, "COMPLETED", S).unwrap();
-    let reports = stub.wait(&c, 2);
+    let reports = listener.wait(&c, 2);
     let mut failed = Vec::new();
     for (report, node) in reports.iter().zip(&nodes) {
         assert_eq!(report["node"].as_str(), Some(node.as_str()));

@@ -9,17 +9,17 @@
 //! As in `spank_burst.so` (src/spank), whose modules without options it shares: every entry is guarded, Slurm's symbols are
 //! referenced by the C object only, and logic that needs no Slurm is tested by `tests/logic.rs`.
 
-#[path = "../spank/base.rs"]
+#[path = "../base.rs"]
 mod base;
 mod ffi;
-#[path = "../spank/guard.rs"]
+#[path = "../guard.rs"]
 mod guard;
-#[path = "../spank/line.rs"]
+#[path = "../line.rs"]
 mod line;
 mod nvml;
 mod settings;
 mod usage;
-#[path = "../spank/version.rs"]
+#[path = "../version.rs"]
 mod version;
 mod watch;
 
