@@ -23,7 +23,7 @@ use crate::{
     world::World,
 };
 use burst_policy::{
-    gang::{Effect, Gang, NodeView, Phase, Seen, done, step},
+    gang::{Effect, Gang, NodeView, Phase, Seen, Stage, done, step},
     memory::Memory,
 };
 use std::{
@@ -113,6 +113,8 @@ pub struct Core {
     sender: mpsc::Sender<Msg>,
     pub(crate) slots: BTreeMap<String, Slot>,
     pub(crate) arrays: BTreeMap<String, arrays::Array>,
+    /// Arrays that an earlier engine was done with.
+    pub(crate) past_arrays: BTreeMap<String, Gang>,
     pub(crate) nodes: HashMap<String, NodeView>,
     pub(crate) nodes_at_ms: u64,
     pub(crate) taken: HashSet<String>,
@@ -163,6 +165,7 @@ impl Core {
             sender,
             slots: BTreeMap::new(),
             arrays: BTreeMap::new(),
+            past_arrays: BTreeMap::new(),
             nodes: HashMap::new(),
             nodes_at_ms: 0,
             taken: HashSet::new(),
@@ -211,15 +214,24 @@ impl Core {
         if gang.task.is_none() && gang.geometry.array.is_some() {
             if gang.is_living() {
                 self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
+            } else {
+                self.past_arrays.insert(gang.id.clone(), gang);
             }
             return;
         }
-        if let Phase::Booting { .. } = gang.phase {
-            // slurmctld may have been killed before it saved the addresses.
+        if let Phase::Booting { .. } | Phase::Ready { .. } = gang.phase {
+            // slurmctld may have been killed before it saved the addresses, or that the nodes had registered.
             gang.phase = Phase::Granted { look_ms: 0 };
             for m in &mut gang.members {
                 m.up = false;
             }
+        }
+        if let Phase::Ending { stage, retry_ms, .. } = &mut gang.phase
+            && gang.powered
+            && matches!(stage, Stage::Terminate | Stage::Settle { .. })
+        {
+            // Nor, perhaps, that the names go down.
+            (*stage, *retry_ms) = (Stage::PowerDown, 0);
         }
         // On disk as Launching: its intent is there, too, and may have been sent.
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });

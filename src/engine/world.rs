@@ -120,6 +120,10 @@ impl House for World<'_> {
         Some((self.core.over_limit(&gang, &admission)?, rules.refuse))
     }
 
+    fn born_ms(&self) -> u64 {
+        self.core.born_ms
+    }
+
     fn lead_s(&self, pool: &str) -> u64 {
         self.core.lead.get(pool).copied().unwrap_or(0)
     }

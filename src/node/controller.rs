@@ -44,6 +44,8 @@ pub struct Named {
 pub struct Orders {
     /// Nobody wants this instance.
     pub poweroff: bool,
+    /// slurmd has to register again.
+    pub register: bool,
     /// The job's latest end.
     pub deadline_unix: Option<u64>,
 }
@@ -199,6 +201,7 @@ impl Desk {
                 self.told.clear();
                 Heard::Orders(Orders {
                     poweroff: body.get("orders").and_then(Value::as_str) == Some("poweroff"),
+                    register: body.get("orders").and_then(Value::as_str) == Some("register"),
                     deadline_unix: body.get("deadline_unix").and_then(Value::as_u64),
                 })
             }

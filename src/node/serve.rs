@@ -62,6 +62,9 @@ pub fn serve(
                     (pause, unknown) = (AGAIN, false);
                     state.orders_end = answer.poweroff;
                     state.deadline_unix = answer.deadline_unix.or(state.deadline_unix);
+                    if answer.register && state.jobs == 0 {
+                        daemon.register(&named.node);
+                    }
                     // Somebody answers: what waits has its chance.
                     reports.flush(desk);
                     every

@@ -17,6 +17,8 @@ use std::{
 const RESTARTS: u32 = 3;
 /// A slurmd that lived so long had started well: the count begins anew.
 const SETTLED: Duration = Duration::from_secs(300);
+/// A slurmd has registered so long after its start, or will not.
+const REGISTERS: Duration = Duration::from_secs(15);
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -108,6 +110,26 @@ impl Slurmd {
         *child = again.map_err(|e| format!("{}: {e}", self.settings.slurmd))?;
         self.since = Instant::now();
         Ok(())
+    }
+
+    /// Starts it anew: a slurmd registers when it starts. Not again before the last start had its time.
+    pub fn register(&mut self, node: &str) {
+        if self.since.elapsed() < REGISTERS {
+            return;
+        }
+        say("slurmctld does not know that this node has registered: slurmd is started anew");
+        self.since = Instant::now();
+        let done = match self.is_systemds() {
+            true => systemctl(&["restart", "slurmd"]),
+            false => {
+                self.stop();
+                let again = command(&self.settings, node, &[]).spawn();
+                again.map(|c| self.how = How::Direct(c)).map_err(|e| format!("{}: {e}", self.settings.slurmd))
+            }
+        };
+        if let Err(e) = done {
+            say(&format!("slurmd could not be started anew: {e}"));
+        }
     }
 
     /// Whether systemd keeps it.

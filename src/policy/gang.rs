@@ -41,6 +41,14 @@ pub struct JobKey {
     pub restart: u32,
 }
 
+impl JobKey {
+    /// Of a record.
+    #[must_use]
+    pub fn of(j: &JobView) -> Self {
+        Self { id: j.id, text: j.text.clone(), submit: j.submit, restart: j.restarts }
+    }
+}
+
 /// One granted instance and the name it will carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -319,13 +327,29 @@ impl Gang {
         !matches!(self.phase, Phase::Done)
     }
 
-    /// A job whose gang was over is pending again (requeued after its end): a new gang follows.
-    pub fn revive(&mut self, restart: u32, now_ms: u64) {
-        if let Some(job) = &mut self.job {
-            job.restart = restart;
-        }
+    /// Whether Slurm shows a job pending whose gang was over: requeued after its end, or slurmctld was killed before it
+    /// had saved that it ended. `born_ms` is when this engine began: within its life slurmctld forgets nothing.
+    #[must_use]
+    pub fn is_wanted_again(&self, j: &JobView, born_ms: u64) -> bool {
+        let again = match &self.job {
+            Some(k) => j.restarts > k.restart || (j.restarts == k.restart && self.since_ms < born_ms),
+            None => self.since_ms < born_ms,
+        };
+        let elsewhere = !j.partition.is_empty() && j.partition != self.geometry.partition;
+        !self.is_living() && j.state == 0 && again && !elsewhere
+    }
+
+    /// A new gang for a job that [is wanted again](Self::is_wanted_again).
+    pub fn revive(&mut self, j: &JobView, now_ms: u64) {
+        let text = match &self.job {
+            Some(k) if j.restarts > k.restart => "the job was requeued after its end: a new gang follows",
+            _ => "slurmctld was killed before it saved how the job ended: a new gang follows",
+        };
+        let key = self.job.get_or_insert_with(|| JobKey::of(j));
+        (key.id, key.restart) = (j.id, j.restarts);
         (self.rung, self.rounds, self.dry_since_ms) = (0, 0, None);
-        self.enter(Phase::Held, "the job was requeued after its end: a new gang follows", now_ms);
+        self.commented.clear();
+        self.enter(Phase::Held, text, now_ms);
     }
 
     /// Moves to a phase and says so in the history.

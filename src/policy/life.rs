@@ -34,6 +34,8 @@ pub struct Life {
     pub gang: String,
     /// `restart_cnt` of this life.
     pub restart: u32,
+    /// Times slurmctld has forgotten that this (job, restart) had ended, and it was served anew.
+    pub again: u32,
     /// Array task.
     pub array_task: Option<u32>,
     /// AWS Region.
@@ -269,6 +271,15 @@ pub struct Durations {
     pub total: Option<u64>,
 }
 
+/// GANG, or GANG~N for a life that was served anew because slurmctld had forgotten its end.
+#[must_use]
+pub fn key(gang: &str, again: u32) -> String {
+    match again {
+        0 => gang.to_owned(),
+        n => format!("{gang}~{n}"),
+    }
+}
+
 impl Phases {
     /// The steps.
     #[must_use]
@@ -314,10 +325,20 @@ impl Life {
     /// (`12`, `12_3`, `12-restart0`), so that no life overwrites another.
     #[must_use]
     pub fn file_id(&self) -> String {
-        match self.slurm.restarts > self.restart {
+        let life = match self.slurm.restarts > self.restart {
             true => format!("{}-restart{}", self.text, self.restart),
             false => self.text.clone(),
+        };
+        match self.again {
+            0 => life,
+            n => format!("{life}-again{n}"),
         }
+    }
+
+    /// What the ledger knows it by, with its `restart`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        key(&self.gang, self.again)
     }
 
     /// The job ran to its end and said 0.

@@ -25,6 +25,8 @@ const NO_VAL: u32 = 0xffff_fffe;
 pub struct Track {
     /// `restart_cnt` of the life; None before the job is known.
     pub restart: Option<u32>,
+    /// Times slurmctld has forgotten that this (job, restart) had ended.
+    pub again: u32,
     /// Where the life took its instances over from the one before, Unix ms; they are counted from here.
     pub split_ms: u64,
     /// Attempts and paid attempts of earlier lives.
@@ -107,6 +109,8 @@ fn finish(
     let restart = g.job.as_ref().map_or(own, |j| j.restart);
     // What the next life has begun in the same look is its own.
     let mut next = Track { before: (before.attempt, g.paid), ..Track::default() };
+    // What follows a life of the same restart follows because slurmctld has forgotten it.
+    next.again = if restart == own { track.again.saturating_add(1) } else { 0 };
     next.phases.submit_ms = Some(now);
     if split {
         track.phases.ended_ms = Some(now);
@@ -152,6 +156,7 @@ fn finish(
         pool: g.pool.clone(),
         gang: g.key(),
         restart: own,
+        again: track.again,
         array_task: g.task,
         attempts: before.attempt.saturating_sub(attempts),
         paid: g.paid.saturating_sub(paid),

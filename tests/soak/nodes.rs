@@ -84,6 +84,10 @@ async fn live(out: Outside, now: Now, id: String, boot: Duration, dead: bool) {
                 Some((200, v)) => {
                     heard = out.dice.passed_ms();
                     kind = "alive";
+                    if v.get("orders").and_then(Value::as_str) == Some("register") {
+                        out.slurm.laws.note(out.dice.passed_ms(), format!("node   {id} registers again"));
+                        registered = false;
+                    }
                     if v.get("orders").and_then(Value::as_str) == Some("poweroff") {
                         if out.slurm.busy(&id) {
                             let text = format!("{id} is ordered off under a job");

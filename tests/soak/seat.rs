@@ -250,6 +250,7 @@ impl Controller for Seat {
         for id in killed {
             if let Some(j) = t.jobs.get(&id)
                 && j.state == State::Running
+                && !t.ghosts.contains(&id)
             {
                 let text = format!("job {} was killed by POWER_DOWN_FORCE", j.text());
                 self.slurm.broke(text);

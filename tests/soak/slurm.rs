@@ -18,8 +18,8 @@ const SUSPEND_MS: u64 = 3_000;
 const SILENT_MS: u64 = 10_000;
 /// MinJobAge (ms).
 const KEPT_MS: u64 = 90_000;
-/// A job that was submitted so shortly before a kill may not be saved yet (ms).
-const UNSAVED_MS: u64 = 2_000;
+/// What has changed is on disk within this (ms).
+const SAVE_MS: u64 = 5_000;
 
 /// Slurm's base states that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,14 @@ pub struct Tables {
     pub killed: BTreeSet<String>,
     /// Names whose power-down was refused: Slurm's own trouble.
     pub(crate) excused: BTreeSet<String>,
+    /// Jobs that slurmctld believes to run because it has forgotten that they were over.
+    pub(crate) ghosts: BTreeSet<u32>,
+    saved: Option<Saved>,
+    saved_ms: u64,
 }
+
+/// What slurmctld saved: jobs and nodes.
+type Saved = (BTreeMap<u32, Job>, BTreeMap<String, Node>);
 
 /// The daemon; clones are the same.
 #[derive(Clone)]
@@ -168,6 +175,9 @@ impl Slurm {
             version: 1,
             killed: BTreeSet::new(),
             excused: BTreeSet::new(),
+            ghosts: BTreeSet::new(),
+            saved: None,
+            saved_ms: 0,
         };
         Self { tables: Arc::new(Mutex::new(tables)), laws, dice, ec2, up: Arc::new(AtomicBool::new(true)) }
     }
@@ -199,31 +209,48 @@ impl Slurm {
         id
     }
 
-    /// slurmctld was killed: what was not saved is lost.
+    /// slurmctld was killed: it goes on with what it saved last.
     pub fn killed(&self) {
-        let now = self.dice.true_ms();
-        let mut t = self.tables();
-        let young: Vec<u32> = t
-            .jobs
-            .values()
-            .filter(|j| j.submit * 1_000 + UNSAVED_MS > now && j.state == State::Pending)
-            .map(|j| j.id)
-            .collect();
-        for id in young {
-            if self.dice.chance(500)
-                && let Some(j) = t.jobs.remove(&id)
-            {
-                t.lost.insert(id);
-                t.past.push(j);
-            }
-        }
-        for n in t.nodes.values_mut() {
-            let young = n.power == Power::Off && n.address.is_some_and(|(_, at)| at + UNSAVED_MS > now);
-            if young && self.dice.chance(500) {
-                n.address = None;
-            }
-        }
+        let mut guard = self.tables();
+        let t = &mut *guard;
         t.version += 1;
+        // It has just saved, now and then.
+        if self.dice.chance(200) {
+            return;
+        }
+        let Some((jobs, nodes)) = t.saved.clone() else { return };
+        let mut now = std::mem::replace(&mut t.jobs, jobs);
+        for (id, j) in &t.jobs {
+            let was = now.remove(id);
+            let forgot = |what: &str| self.laws.count(if what == "end" { "ends forgotten" } else { "starts forgotten" });
+            match (j.state, was.as_ref().map(|w| w.state)) {
+                // Its script is done, and slurmctld waits for it.
+                (State::Running, Some(State::Running)) if was.is_some_and(|w| w.starts == j.starts) => {}
+                (State::Running, _) => {
+                    forgot("end");
+                    t.ghosts.insert(*id);
+                }
+                (State::Pending, Some(State::Over(_)) | None) => forgot("end"),
+                (State::Pending, Some(State::Running)) => forgot("start"),
+                _ => {}
+            }
+        }
+        for (id, j) in now {
+            if !j.is_over() {
+                t.lost.insert(id);
+            }
+            t.past.push(j);
+        }
+        t.nodes = nodes;
+    }
+
+    /// slurmctld writes down what it has (slurm-22.05 src/slurmctld/controller.c `slurmctld_save`: at most 5 s after a
+    /// change).
+    fn save(&self, t: &mut Tables, now: u64) {
+        if now >= t.saved_ms + SAVE_MS {
+            t.saved_ms = now;
+            t.saved = Some((t.jobs.clone(), t.nodes.clone()));
+        }
     }
 
     /// `scontrol reconfigure` inside the process: names that are powered down lose their addresses.
@@ -244,6 +271,7 @@ impl Slurm {
             return;
         }
         let ran = j.state == State::Running;
+        t.ghosts.remove(&id);
         if number == 7 && j.requeue && ran {
             j.state = State::Pending;
             j.restarts += 1;
@@ -330,8 +358,9 @@ impl Slurm {
         let mut t = self.tables();
         self.count_gangs(&t, &alive);
         self.nodes_pass(&mut t, now, &alive);
-        self.jobs_pass(&mut t, now);
+        self.jobs_pass(&mut t, now, &alive);
         self.schedule(&mut t, now, &alive);
+        self.save(&mut t, now);
     }
 
     /// No gang ever has more instances than its job has nodes.
@@ -371,7 +400,8 @@ impl Slurm {
                         let since = *n.silent.get_or_insert(now);
                         let own = t.killed.contains(&instance);
                         let running = n.job.and_then(|j| t.jobs.get(&j));
-                        if !own && running.is_some_and(|j| j.state == State::Running) {
+                        let real = |j: &Job| j.state == State::Running && !t.ghosts.contains(&j.id);
+                        if !own && running.is_some_and(real) {
                             self.broke(format!("{instance} was ended under job {}", n.job.unwrap_or(0)));
                             t.killed.insert(instance.clone());
                         }
@@ -399,11 +429,25 @@ impl Slurm {
         }
     }
 
-    fn jobs_pass(&self, t: &mut Tables, now: u64) {
+    fn jobs_pass(&self, t: &mut Tables, now: u64, alive: &BTreeMap<String, String>) {
         let mut changed = false;
         let mut free = Vec::new();
         let mut purge = Vec::new();
+        let mut missing = Vec::new();
         for j in t.jobs.values_mut() {
+            let ghost = t.ghosts.contains(&j.id);
+            if ghost && j.state == State::Running {
+                // slurmd has no such job; one that does not answer tells nothing.
+                let there = |n: &String| {
+                    let node = t.nodes.get(n);
+                    let id = node.and_then(|n| n.instance.as_ref());
+                    node.is_some_and(|n| n.power == Power::On) && id.is_some_and(|i| alive.contains_key(i))
+                };
+                if j.nodes.iter().all(there) {
+                    missing.push(j.id);
+                }
+                continue;
+            }
             if j.state == State::Running && j.completing.is_none() && now >= j.ends_ms {
                 j.state = State::Over(3);
                 j.over_ms = now;
@@ -427,6 +471,10 @@ impl Slurm {
             if n.job.is_some_and(|j| free.contains(&j)) {
                 n.job = None;
             }
+        }
+        for id in missing {
+            self.note(format!("job {id}: its nodes do not have it"));
+            self.finish(t, id, 7);
         }
         for id in purge {
             if let Some(j) = t.jobs.remove(&id) {

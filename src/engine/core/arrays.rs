@@ -60,6 +60,13 @@ impl Core {
     }
 
     pub(super) fn see_arrays(&mut self, at_ms: u64, uid: Option<u32>, metas: &[(String, JobRecord)]) {
+        for (id, _) in metas.iter().filter(|(_, r)| r.view.state == 0) {
+            // slurmctld has forgotten that no task was left.
+            if let Some(mut gang) = self.past_arrays.remove(id) {
+                gang.enter(Phase::Submitted, "tasks are pending again", self.now());
+                self.arrays.insert(id.clone(), Array::new(gang));
+            }
+        }
         let ids: Vec<String> = self.arrays.keys().cloned().collect();
         let mut changed = false;
         for id in ids {
@@ -124,7 +131,18 @@ impl Core {
             if room == 0 {
                 break;
             }
-            if self.slots.contains_key(&key) {
+            let mut view = record.view.clone();
+            view.text = format!("{}_{task}", record.view.id);
+            if let Some(slot) = self.slots.get_mut(&key) {
+                // slurmctld may have forgotten that the task was split off and over.
+                if slot.busy.is_none() && slot.gang.is_wanted_again(&view, self.born_ms) {
+                    room -= 1;
+                    slot.gang.revive(&view, now);
+                    slot.effect_ms = 0;
+                    slot.seen = Seen::Is(view);
+                    self.dirty.insert(key);
+                    changed = true;
+                }
                 continue;
             }
             room -= 1;
@@ -134,17 +152,9 @@ impl Core {
             if !record.user.is_empty() {
                 gang.user.clone_from(&record.user);
             }
-            let text = format!("{}_{task}", record.view.id);
-            gang.job = Some(JobKey {
-                id: record.view.id,
-                text: text.clone(),
-                submit: record.view.submit,
-                restart: record.view.restarts,
-            });
+            gang.job = Some(JobKey::of(&view));
             gang.enter(Phase::Held, format!("task {task} of array {}", record.view.id), now);
             gang.commented = says::comment(&gang);
-            let mut view = record.view.clone();
-            view.text = text;
             self.dirty.insert(key.clone());
             self.slots
                 .insert(key, Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0, missed: false });

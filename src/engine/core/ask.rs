@@ -229,7 +229,18 @@ impl Core {
             _ => {}
         }
         let deadline = self.slots.get(&key).and_then(|s| self.deadline(s));
-        Answer::Json(200, json!({"orders": "continue", "deadline_unix": deadline}))
+        let orders = if self.has_lost_registration(&key, i) { "register" } else { "continue" };
+        Answer::Json(200, json!({"orders": orders, "deadline_unix": deadline}))
+    }
+
+    /// A slurmd registers once, and a slurmctld that was killed may not have saved it: the name is powered down then, and
+    /// the node would be waited for until boot_limit.
+    fn has_lost_registration(&self, key: &str, i: usize) -> bool {
+        let Some(slot) = self.slots.get(key) else { return false };
+        let Some(m) = slot.gang.members.get(i) else { return false };
+        let before = m.granted_ms < self.born_ms && self.nodes_at_ms > self.born_ms;
+        let awaited = matches!(slot.gang.phase, Phase::Booting { .. }) && m.up && m.started;
+        before && awaited && self.node_view(&m.node).is_free()
     }
 
     fn explain(&self, uid: u32, operator: bool, job: &str) -> Answer {

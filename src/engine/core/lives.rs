@@ -19,7 +19,7 @@ use burst_policy::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// (gang key, restart).
+/// (gang key as [`Life::key`] writes it, restart).
 pub(crate) type Key = (String, u32);
 
 /// Pause after a journal that did not take a row, ms.
@@ -92,8 +92,8 @@ pub(crate) struct Lives {
 impl Lives {
     /// The last life of a gang that is over.
     pub fn last(&self, gang: &str) -> Option<&Life> {
-        let open = self.open.range((gang.to_owned(), 0)..=(gang.to_owned(), u32::MAX)).next_back();
-        open.map(|(_, o)| &*o.life).or_else(|| self.recent.get(gang).map(|l| &**l))
+        let open = self.open.values().map(|o| &*o.life).filter(|l| l.gang == gang);
+        open.max_by_key(|l| (l.restart, l.again)).or_else(|| self.recent.get(gang).map(|l| &**l))
     }
 
     fn keep(&mut self, mut life: Box<Life>) {
@@ -144,7 +144,7 @@ impl Core {
             snapshot.config.as_ref().and_then(|c| c.pools.get(&life.pool)).map_or(10, |p| p.report_grace.0);
         let due_ms = life.cleared_ms.unwrap_or(now).saturating_add(grace.saturating_mul(1_000)).max(now);
         drop(snapshot);
-        let key = (life.gang.clone(), life.restart);
+        let key = (life.key(), life.restart);
         match self.hands.journal.post_life(row(&life, true)) {
             Ok(word) => {
                 let (sender, key) = (self.sender.clone(), key.clone());
@@ -167,15 +167,16 @@ impl Core {
         let due_ms = self.now() + AGAIN_MS;
         for life in &gang.track.owed {
             let open = Open { life: Box::new(life.clone()), due_ms, busy: false };
-            self.lives.open.entry((gang.key(), life.restart)).or_insert(open);
+            self.lives.open.entry((life.key(), life.restart)).or_insert(open);
         }
     }
 
     /// A life's row is on disk: its gang need not carry it any more.
     fn kept(&mut self, key: &Key) {
-        let Some(slot) = self.slots.get_mut(&key.0) else { return };
+        let gang = key.0.split('~').next().unwrap_or_default();
+        let Some(slot) = self.slots.get_mut(gang) else { return };
         let before = slot.gang.track.owed.len();
-        slot.gang.track.owed.retain(|l| l.restart != key.1);
+        slot.gang.track.owed.retain(|l| (l.key(), l.restart) != *key);
         if slot.gang.track.owed.len() < before {
             self.unsaved.0.insert(key.0.clone());
         }
@@ -231,7 +232,7 @@ impl Core {
         self.hands.host.spawn(async move {
             let mut saved = false;
             let mut trouble = None;
-            match hands.journal.reports(life.gang.clone(), life.restart).await {
+            match hands.journal.reports(life.key(), life.restart).await {
                 Ok(docs) => {
                     complete(&mut life, &docs, &hands);
                     saved = match hands.journal.post_life(row(&life, false)) {
@@ -286,7 +287,7 @@ impl Core {
                 Ok(life) => {
                     // Reports on their way get what a grace is at least.
                     let open = Open { life, due_ms: now + AGAIN_MS, busy: false };
-                    let key = (open.life.gang.clone(), open.life.restart);
+                    let key = (open.life.key(), open.life.restart);
                     self.lives.open.entry(key).or_insert(open);
                 }
                 Err(error) => tracing::error!(%error, "a row of the ledger cannot be read and is skipped"),
@@ -297,7 +298,7 @@ impl Core {
         }
         for doc in past.recent.iter().rev() {
             if let Ok(life) = serde_json::from_str::<Box<Life>>(doc) {
-                let key = (life.gang.clone(), life.restart);
+                let key = (life.key(), life.restart);
                 self.lives.open.remove(&key);
                 self.kept(&key);
                 self.lives.keep(life);
@@ -307,7 +308,7 @@ impl Core {
     }
 
     fn recorded(&mut self, life: Box<Life>, saved: bool, trouble: Option<String>) {
-        let key = (life.gang.clone(), life.restart);
+        let key = (life.key(), life.restart);
         let now = self.now();
         if !saved {
             if let Some(open) = self.lives.open.get_mut(&key) {
@@ -375,7 +376,7 @@ fn row(life: &Life, open: bool) -> Row {
     // A life is made of texts, numbers and lists: it can always be written.
     let doc = serde_json::to_string(life).unwrap_or_default();
     Row {
-        gang: life.gang.clone(),
+        gang: life.key(),
         restart: life.restart,
         job: life.text.clone(),
         user: life.user.clone(),

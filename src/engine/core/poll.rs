@@ -228,7 +228,8 @@ impl Core {
         }
         // An array that the journal lost has no gang that could tell its owner.
         for (id, record) in &metas {
-            if !self.arrays.contains_key(id) && self.tasks_of(id).is_empty() {
+            let known = self.arrays.contains_key(id) || self.past_arrays.contains_key(id);
+            if !known && self.tasks_of(id).is_empty() {
                 self.stranger(id, &record.view);
             }
         }
@@ -243,9 +244,11 @@ impl Core {
                 self.stranger(&key, &view);
                 continue;
             };
-            let again = slot.gang.job.as_ref().filter(|k| view.state == 0 && view.restarts > k.restart);
-            if !slot.gang.is_living() && again.is_some() {
-                slot.gang.revive(view.restarts, self.hands.host.now_ms());
+            if slot.busy.is_none()
+                && at_ms >= slot.effect_ms
+                && slot.gang.is_wanted_again(&view, self.born_ms)
+            {
+                slot.gang.revive(&view, self.hands.host.now_ms());
                 slot.effect_ms = 0;
                 renamed = true;
             }

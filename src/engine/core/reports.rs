@@ -138,7 +138,7 @@ impl Core {
             if g.job.as_ref().is_some_and(is) {
                 let now = g.members.iter().any(|m| m.instance == r.instance_id && m.node == r.node);
                 let member = now || g.track.spent.iter().any(ran);
-                known = Some(((key.clone(), restart), member));
+                known = Some(((burst_policy::life::key(key, g.track.again), restart), member));
                 if member {
                     return known;
                 }

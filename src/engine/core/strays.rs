@@ -1,9 +1,11 @@
-//! The tripwire: names of ours that Slurm wants up and that no gang backs. ResumeProgram tells at once; a look at the node
-//! table finds what it could not tell (while the engine did not listen, Slurm's call went into the void).
+//! The tripwire: names of ours that Slurm has or wants up and that no gang backs. ResumeProgram tells at once; a look at
+//! the node table finds what it could not tell (while the engine did not listen, Slurm's call went into the void), and
+//! what slurmctld has forgotten: killed before it saved that a name was powered down, it would wait for a node that is
+//! gone, set it DOWN in the end, and keep a job there that is long over.
 
 use super::Core;
 use crate::controller::Loud;
-use burst_policy::gang::NodeView;
+use burst_policy::gang::{NodeView, Seen};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A name is believed to be stray when looks so far apart agree, ms: a look may be older than what it is held against.
@@ -37,18 +39,22 @@ impl Strays {
     }
 }
 
-/// On its way up, and nothing takes it down yet.
-fn wanted(view: &NodeView) -> bool {
-    (view.powering_up || view.power_up_asked) && !(view.powering_down || view.power_down_asked)
+/// Up or on its way up, and nothing takes it down yet. One that a job has may be a stranger's, whose instances are kept.
+fn is_up(view: &NodeView) -> bool {
+    let off = view.powering_down || view.power_down_asked;
+    let up = !view.powered_down && !view.allocated && !view.completing;
+    !off && (view.powering_up || view.power_up_asked || up)
 }
 
-/// Names of `nodes` on their way up that are `ours` and not `backed`.
+/// Names of `nodes` that are `ours`, up and not `backed`, or up for a job whose gang is over (`haunted`).
 fn bare<'a>(
     nodes: &'a HashMap<String, NodeView>,
     ours: &HashSet<&String>,
     backed: &HashSet<&String>,
+    haunted: &HashSet<String>,
 ) -> HashSet<&'a str> {
-    let up = nodes.iter().filter(|(_, view)| wanted(view)).map(|(name, _)| name);
+    let busy = |n: &String, v: &NodeView| haunted.contains(n) && !(v.powering_down || v.power_down_asked);
+    let up = nodes.iter().filter(|(name, view)| is_up(view) || busy(name, view)).map(|(name, _)| name);
     up.filter(|n| ours.contains(n) && !backed.contains(n)).map(String::as_str).collect()
 }
 
@@ -65,21 +71,38 @@ impl Core {
         (!bare.is_empty()).then(|| self.power_down_again(&bare))
     }
 
+    /// Nodes of jobs that slurmctld believes to run on although their gang was over before this engine began.
+    fn haunted(&self) -> HashSet<String> {
+        let over = self.slots.values().filter(|s| !s.gang.is_living() && s.gang.since_ms < self.born_ms);
+        let running = over.filter_map(|s| match &s.seen {
+            Seen::Is(j) if matches!(j.state, 1 | 2) || j.completing => Some(&j.nodes),
+            _ => None,
+        });
+        running.flat_map(|nodes| burst_plan::hostlist::expand(nodes).unwrap_or_default()).collect()
+    }
+
     /// The same for names that a look at the node table shows up.
     pub(super) fn look_for_strays(&mut self, at_ms: u64) {
-        if !self.nodes.values().any(wanted) {
+        // Jobs come first: their nodes are not known to be haunted before a look at them.
+        let haunted = self.haunted();
+        if haunted.is_empty() && !self.nodes.values().any(is_up) {
             self.strays = Strays::default();
             return;
         }
         let snapshot = self.hands.shared.snapshot.load();
         let Some(config) = &snapshot.config else { return };
-        let ours = config.pools.values().flat_map(|p| p.blocks.iter().flat_map(|b| &b.names)).collect();
-        let bare = bare(&self.nodes, &ours, &self.backed());
+        // Where nothing may be launched (a journal that is not known to be ours), what is up may be in good hands.
+        let pools = config.pools.values().filter(|p| snapshot.refusal(&p.name).is_none());
+        let ours = pools.flat_map(|p| p.blocks.iter().flat_map(|b| &b.names)).collect();
+        let bare = bare(&self.nodes, &ours, &self.backed(), &haunted);
         let mut strays = std::mem::take(&mut self.strays);
         let due = strays.due(at_ms, &bare);
         self.strays = strays;
         if !due.is_empty() {
-            self.power_down_again(&due);
+            let names = due.join(",");
+            let text = format!("{names}: up in Slurm, and no gang backs it: powered down");
+            self.hands.controller.log(Loud::Error, &text);
+            self.tell(text, move |c| c.power_down(&names));
         }
     }
 
@@ -101,15 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_ours_without_a_gang_on_their_way_up_are_bare() {
-        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+    fn only_names_of_ours_that_are_up_without_a_gang_are_bare() {
+        let names: Vec<String> = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(str::to_owned).to_vec();
         let down = NodeView { power_down_asked: true, ..up() };
+        let off = NodeView { idle: true, powered_down: true, ..NodeView::default() };
         let idle = NodeView { idle: true, ..NodeView::default() };
-        let views = [up(), up(), up(), down, idle];
+        let busy = NodeView { allocated: true, ..NodeView::default() };
+        let going = NodeView { powering_down: true, ..busy.clone() };
+        let views = [up(), up(), up(), down, off, idle, busy.clone(), busy, going];
         let nodes: HashMap<_, _> = names.iter().cloned().zip(views).collect();
         let ours = names.iter().filter(|n| *n != "b").collect();
         let backed = names.iter().filter(|n| *n == "c").collect();
-        assert_eq!(bare(&nodes, &ours, &backed), HashSet::from(["a"]));
+        let haunted = HashSet::from(["h".to_owned(), "i".to_owned()]);
+        assert_eq!(bare(&nodes, &ours, &backed, &haunted), HashSet::from(["a", "f", "h"]));
     }
 
     #[test]

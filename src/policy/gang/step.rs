@@ -109,7 +109,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     // A hostlist is long: it is expanded only where somebody asks.
     let on_its_own = |g: &Gang| (j.state == 1 || j.state == 2) && !j.completing && on_members(g, &j.nodes);
     if restarted {
-        let key = g.job.get_or_insert_with(|| key_of(j));
+        let key = g.job.get_or_insert_with(|| JobKey::of(j));
         key.restart = j.restarts;
         if matches!(g.phase, Phase::Running | Phase::Ready { .. } | Phase::Released { .. }) && on_its_own(g) {
             // Requeued and started again before it could be held (slurmctld was away meanwhile): whole, on its own gang.
@@ -143,6 +143,9 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         return;
     }
     // Pending, the same life.
+    if g.job.is_some() && g.since_ms < house.born_ms() {
+        forgotten(g, j, house, now_ms);
+    }
     let paid = matches!(
         g.phase,
         Phase::Granted { .. } | Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. }
@@ -159,6 +162,32 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     }
 }
 
+/// slurmctld was killed before it had saved what the gang has seen: the job is pending as it was before.
+fn forgotten(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
+    const LOST: &str = "slurmctld was killed before it saved";
+    let limit_ms = house.pool(&g.pool).map_or(600, |p| p.start_limit.0) * 1000;
+    match &mut g.phase {
+        Phase::Ending { then: then @ Then::Done, .. } if j.partition == g.geometry.partition => {
+            *then = Then::Again { rung: 0 };
+        }
+        Phase::Running if j.held => {
+            let text = format!("{LOST} the job's release and start: a new gang follows");
+            end(g, Then::Again { rung: 0 }, Stage::PowerDown, text, now_ms);
+        }
+        Phase::Running => {
+            let phase = Phase::Released { deadline_ms: now_ms + limit_ms };
+            g.enter(phase, format!("{LOST} the job's start: the scheduler starts it again"), now_ms);
+        }
+        Phase::Released { .. } if j.held => {
+            // Nor, perhaps, that the nodes had registered: that is looked at again, too.
+            g.members.iter_mut().for_each(|m| m.up = false);
+            let phase = Phase::Granted { look_ms: 0 };
+            g.enter(phase, format!("{LOST} the job's release: it is released again"), now_ms);
+        }
+        _ => {}
+    }
+}
+
 /// Whether a job runs on exactly the gang's nodes, each with an instance.
 fn on_members(g: &Gang, nodes: &str) -> bool {
     let mut named = burst_plan::hostlist::expand(nodes).unwrap_or_default();
@@ -166,10 +195,6 @@ fn on_members(g: &Gang, nodes: &str) -> bool {
     named.sort_unstable();
     own.sort_unstable();
     !own.is_empty() && named.iter().eq(own)
-}
-
-fn key_of(j: &JobView) -> JobKey {
-    JobKey { id: j.id, text: j.text.clone(), submit: j.submit, restart: j.restarts }
 }
 
 fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Effect> {
@@ -180,7 +205,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
     match g.phase.clone() {
         Phase::Submitted => {
             if let Some(j) = job {
-                g.job = Some(key_of(j));
+                g.job = Some(JobKey::of(j));
                 // job_submit has held it: whoever freed it before it was known to be managed was its owner.
                 g.user_hold &= j.held;
                 if !j.partition.is_empty() {

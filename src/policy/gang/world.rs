@@ -171,6 +171,10 @@ pub trait House {
     fn over_limit(&self, _gang: &Gang, _job: &JobView) -> Option<(crate::spending::Stop, bool)> {
         None
     }
+    /// When this engine began, Unix ms: what the gang saw before, slurmctld may have been killed without having saved.
+    fn born_ms(&self) -> u64 {
+        0
+    }
     /// Measured provisioning time of the pool, seconds.
     fn lead_s(&self, pool: &str) -> u64;
     /// A number in 0..1000 for jitter, from the caller's generator.

@@ -203,7 +203,10 @@ impl Storm {
             let base = if array.is_empty() { id.as_str() } else { array };
             // Of several submissions with one number only the last can be there.
             let submission = self.submitted.iter().filter(|s| s.job == base).map(|s| s.at_ms).max();
-            let since = submission.unwrap_or(0).saturating_sub(ANSWER_MS);
+            let asked = submission.unwrap_or(0);
+            // A number is given again only after a kill that lost it.
+            let killed = self.kills.iter().map(|k| k.at_ms).filter(|at| *at < asked).max();
+            let since = asked.saturating_sub(ANSWER_MS).max(killed.unwrap_or(0));
             let own: Vec<&(u64, Vec<String>)> =
                 started.get(id).into_iter().flatten().filter(|(at, _)| *at >= since).collect();
             self.outcome((id, base), fields, since, verdict);
