@@ -232,6 +232,8 @@ impl Core {
         {
             // Nor, perhaps, that the names go down.
             (*stage, *retry_ms) = (Stage::PowerDown, 0);
+            // Whatever Slurm says of the job: they may be gone.
+            gang.members.iter_mut().for_each(|m| m.up = false);
         }
         // On disk as Launching: its intent is there, too, and may have been sent.
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });

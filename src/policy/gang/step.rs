@@ -138,6 +138,11 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
             }
             Phase::Running | Phase::Ending { .. } => {}
             Phase::Released { .. } | Phase::Ready { .. } => g.enter(Phase::Running, "started", now_ms),
+            // The engine that released it was gone before it wrote so.
+            Phase::Granted { .. } | Phase::Booting { .. } if on_names(g, &j.nodes) => {
+                g.members.iter_mut().for_each(|m| m.up = true);
+                g.enter(Phase::Running, "started", now_ms);
+            }
             _ => end(g, Then::Done, Stage::PowerDown, format!("started elsewhere, on {}", j.nodes), now_ms),
         }
         return;
@@ -188,8 +193,13 @@ fn forgotten(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     }
 }
 
-/// Whether a job runs on exactly the gang's nodes, each with an instance.
+/// Whether a job runs on exactly the gang's nodes, each with an instance that nobody has begun to end.
 fn on_members(g: &Gang, nodes: &str) -> bool {
+    g.members.iter().all(|m| m.up) && on_names(g, nodes)
+}
+
+/// Whether a job runs on exactly the gang's nodes.
+fn on_names(g: &Gang, nodes: &str) -> bool {
     let mut named = burst_plan::hostlist::expand(nodes).unwrap_or_default();
     let mut own: Vec<&String> = g.members.iter().map(|m| &m.node).collect();
     named.sort_unstable();

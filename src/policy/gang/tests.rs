@@ -10,6 +10,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 mod boot;
 mod budget;
+mod forgotten;
 mod operators;
 mod turns;
 
@@ -26,6 +27,7 @@ struct World {
     shortage: RefCell<Option<String>>,
     stops: RefCell<crate::stops::Stops>,
     budget: Option<crate::asbb::Service>,
+    born_ms: u64,
 }
 
 fn rung(zone: &str, nodes: u32) -> Rung {
@@ -106,6 +108,7 @@ impl World {
             shortage: RefCell::new(None),
             stops: RefCell::default(),
             budget: None,
+            born_ms: 0,
         }
     }
     fn pending(&self, held: bool) {
@@ -185,6 +188,9 @@ impl House for World {
     }
     fn drained(&self, pool: &str) -> bool {
         self.stops.borrow().drained(pool)
+    }
+    fn born_ms(&self) -> u64 {
+        self.born_ms
     }
     fn lead_s(&self, _: &str) -> u64 {
         0

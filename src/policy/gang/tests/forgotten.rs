@@ -1,0 +1,99 @@
+//! slurmctld was killed before it had saved what the gang saw.
+
+use super::*;
+
+/// A gang whose job runs, seen by an engine that began at 100.
+fn running() -> (Gang, World) {
+    let (mut g, mut w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    all_ask(&mut g);
+    w.set_nodes(&g.names, &idle());
+    let release = next(&mut g, &w, 22).expect("release");
+    done(&mut g, &release, Outcome::Ok, &w, 23);
+    w.edit(|v| (v.held, v.state) = (false, 1));
+    assert_eq!(next(&mut g, &w, 30), None);
+    w.born_ms = 100;
+    (g, w)
+}
+
+#[test]
+fn a_start_that_was_not_saved_is_waited_for_again() {
+    let (mut g, w) = running();
+    w.edit(|v| v.state = 0);
+    assert_eq!(next(&mut g, &w, 110), None);
+    assert_eq!(g.phase, Phase::Released { deadline_ms: 110 + 300_000 });
+    w.edit(|v| v.state = 1);
+    next(&mut g, &w, 120);
+    assert_eq!(g.phase, Phase::Running);
+}
+
+#[test]
+fn within_one_life_of_the_engine_nothing_is_forgotten() {
+    let (mut g, mut w) = running();
+    w.born_ms = 10;
+    w.edit(|v| v.state = 0);
+    next(&mut g, &w, 110);
+    assert_eq!(g.phase, Phase::Running);
+}
+
+#[test]
+fn a_release_and_start_that_were_not_saved_cost_the_gang() {
+    let (mut g, w) = running();
+    w.edit(|v| (v.state, v.held) = (0, true));
+    assert_eq!(next(&mut g, &w, 110), Some(Effect::PowerDown));
+    assert!(matches!(g.phase, Phase::Ending { then: Then::Again { rung: 0 }, .. }), "{:?}", g.phase);
+}
+
+#[test]
+fn a_release_that_was_not_saved_is_made_again_once_the_nodes_are_looked_at() {
+    let (mut g, mut w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    all_ask(&mut g);
+    w.set_nodes(&g.names, &idle());
+    let release = next(&mut g, &w, 22).expect("release");
+    done(&mut g, &release, Outcome::Ok, &w, 23);
+    w.born_ms = 100;
+    w.set_nodes(&g.names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    assert_eq!(next(&mut g, &w, 110), Some(Effect::TellAddresses), "the job is held, so nothing was released");
+    done(&mut g, &Effect::TellAddresses, Outcome::Ok, &w, 111);
+    assert_eq!(next(&mut g, &w, 112), None, "not on names that are powered down");
+    w.set_nodes(&g.names, &idle());
+    assert!(matches!(next(&mut g, &w, 120), Some(Effect::Release { .. })));
+}
+
+#[test]
+fn an_end_that_was_not_saved_is_followed_by_a_new_gang() {
+    let (mut g, mut w) = running();
+    w.edit(|v| v.state = 3);
+    assert_eq!(next(&mut g, &w, 110), Some(Effect::PowerDown));
+    w.born_ms = 200;
+    w.edit(|v| (v.state, v.held) = (0, true));
+    next(&mut g, &w, 210);
+    assert!(matches!(g.phase, Phase::Ending { then: Then::Again { rung: 0 }, .. }), "{:?}", g.phase);
+}
+
+#[test]
+fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_not() {
+    let (mut g, w) = running();
+    (g.names, g.members, g.powered) = (Vec::new(), Vec::new(), false);
+    g.enter(Phase::Done, "over", 90);
+    let Seen::Is(mut view) = w.job(&g) else { panic!("seen") };
+    assert!(!g.is_wanted_again(&view, 100), "it runs");
+    view.state = 0;
+    assert!(g.is_wanted_again(&view, 100));
+    assert!(!g.is_wanted_again(&view, 90), "the same slurmctld forgets nothing");
+    view.restarts = 1;
+    assert!(g.is_wanted_again(&view, 90), "requeued");
+    view.partition = "cpu".into();
+    assert!(!g.is_wanted_again(&view, 100), "it runs in the local partition");
+    view.partition = "efa".into();
+    let token = g.token("u");
+    g.revive(&view, 120);
+    let hold = next(&mut g, &w, 121).expect("hold");
+    assert!(matches!(hold, Effect::Hold { .. }), "{hold:?}");
+    w.edit(|v| (v.state, v.held, v.restarts) = (0, true, 1));
+    done(&mut g, &hold, Outcome::Ok, &w, 122);
+    w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    assert!(matches!(next(&mut g, &w, 123), Some(Effect::Launch { .. })));
+    assert_ne!(token, g.token("u"), "never EC2's answer of before");
+}
