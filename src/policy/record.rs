@@ -8,6 +8,7 @@ use burst_plan::{Market, MicroUsd, Plan, report::NodeReport};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
+mod node;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 mod time;
 mod validation;
 
+pub use node::moved_once;
 pub(crate) use time::date;
 pub use time::{go_duration, rfc3339};
 pub use validation::{Validation, validate};
@@ -197,9 +199,13 @@ fn load_balance(life: &Life) -> Option<f64> {
 
 /// Bytes sent over EFA, and over everything but loopback; None where nothing was counted.
 fn sent(reports: &[&NodeReport]) -> (Option<u64>, Option<u64>) {
-    let steps = || reports.iter().flat_map(|r| &r.steps);
-    let efa = steps().filter_map(|s| s.efa.as_ref()?.tx_bytes);
-    let nics = steps().flat_map(|s| &s.nics).filter(|n| n.name != "lo").map(|n| n.tx_bytes);
+    let efa = reports.iter().filter_map(|r| moved_once(r, |s| s.efa.as_ref()?.tx_bytes));
+    let nics = reports.iter().filter_map(|r| {
+        moved_once(r, |s| {
+            let away = s.nics.iter().filter(|n| n.name != "lo").map(|n| n.tx_bytes);
+            away.reduce(u64::saturating_add)
+        })
+    });
     (efa.reduce(u64::saturating_add), nics.reduce(u64::saturating_add))
 }
 

@@ -1,6 +1,6 @@
 //! Lives as a table (RFC 4180): a line each, amounts in USD, times in Unix seconds, an empty cell for what is not known.
 
-use crate::life::Life;
+use crate::{life::Life, record::moved_once};
 use burst_plan::MicroUsd;
 
 /// Columns, in their order.
@@ -52,16 +52,20 @@ fn words<'a>(life: &'a Life, of: impl Fn(&'a crate::life::Ran) -> &'a str) -> St
 /// where nothing was measured.
 #[must_use]
 pub fn moved(life: &Life) -> (Option<u64>, Option<u64>) {
-    let steps = || life.reports.iter().flat_map(|r| &r.steps);
-    let sum = |parts: &mut dyn Iterator<Item = u64>| parts.reduce(u64::saturating_add);
-    let efa = sum(&mut steps()
-        .filter_map(|s| s.efa.as_ref())
-        .flat_map(|e| [e.rx_bytes, e.tx_bytes, e.rdma_read_bytes, e.rdma_write_bytes].into_iter().flatten()));
-    let nic = sum(&mut steps()
-        .flat_map(|s| &s.nics)
-        .filter(|n| n.name != "lo")
-        .map(|n| n.rx_bytes.saturating_add(n.tx_bytes)));
-    (efa, nic)
+    let efa = life.reports.iter().filter_map(|r| {
+        moved_once(r, |s| {
+            let e = s.efa.as_ref()?;
+            let all = [e.rx_bytes, e.tx_bytes, e.rdma_read_bytes, e.rdma_write_bytes];
+            all.into_iter().flatten().reduce(u64::saturating_add)
+        })
+    });
+    let nic = life.reports.iter().filter_map(|r| {
+        moved_once(r, |s| {
+            let away = s.nics.iter().filter(|n| n.name != "lo");
+            away.map(|n| n.rx_bytes.saturating_add(n.tx_bytes)).reduce(u64::saturating_add)
+        })
+    });
+    (efa.reduce(u64::saturating_add), nic.reduce(u64::saturating_add))
 }
 
 fn row(l: &Life) -> Vec<String> {
