@@ -5,7 +5,7 @@ use burst_plan::report::REPORT_MOST;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Most reports that wait; with [`REPORT_MOST`] this bounds the bytes, too (3 MiB).
@@ -24,6 +24,16 @@ pub fn list(dir: &Path) -> Vec<PathBuf> {
         .collect();
     all.sort();
     all.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Whether something has waited for so long: what is younger may be on its way by its own epilog.
+#[must_use]
+pub fn waits(dir: &Path, least: Duration) -> bool {
+    list(dir).first().is_some_and(|oldest| {
+        let written = fs::metadata(oldest).and_then(|m| m.modified());
+        // A clock that was set back: it has waited.
+        written.is_ok_and(|at| at.elapsed().map_or(true, |age| age >= least))
+    })
 }
 
 /// Puts a message there under (job, restart) and answers its path and what was given up for it.

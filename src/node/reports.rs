@@ -1,7 +1,7 @@
 //! Between the SPANK plugin and the controller: what the plugin needs to know, and reports that its epilogs could not send.
 
 use crate::{
-    controller::{Desk, Named},
+    controller::{Desk, Named, jitter},
     imds::Facts,
     say,
     settings::Settings,
@@ -15,10 +15,17 @@ use std::{
 /// What sending may take, each time: the instance's end waits for it, and so does the dead-man switch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// An epilog sends its report itself, for so long; only then is it ours.
+const EPILOG: Duration = Duration::from_secs(3);
+/// First pause between tries of what waits, and between looks for it.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A named node's run directory.
 pub struct Reports {
     place: Option<Place>,
     told: String,
+    next: Instant,
+    pause: Duration,
 }
 
 impl Reports {
@@ -35,7 +42,24 @@ impl Reports {
         if let Some(Err(e)) = place.as_ref().map(|p| p.announce(&file)) {
             say(&format!("jobs are not measured here: {e}"));
         }
-        Self { place, told: String::new() }
+        Self { place, told: String::new(), next: Instant::now(), pause: SOON }
+    }
+
+    /// Between two reports of the node itself, `every` apart: a gang is given back seconds after its job, and what an epilog
+    /// could not send has to be gone by then.
+    pub fn look(&mut self, desk: &Desk, every: Duration) {
+        if Instant::now() < self.next {
+            return;
+        }
+        let Some(place) = &self.place else { return };
+        if spool::waits(&place.spool(), EPILOG) {
+            self.flush(desk);
+            // A whole gang's nodes have the same trouble at the same time.
+            self.next = Instant::now() + jitter(self.pause);
+            self.pause = (self.pause * 2).min(every.max(SOON));
+        } else {
+            (self.next, self.pause) = (Instant::now() + SOON, SOON);
+        }
     }
 
     /// Sends what waits.

@@ -85,6 +85,7 @@ pub fn serve(
             };
             next = Instant::now() + wait;
         }
+        reports.look(desk, every);
         state.silent_s = heard.elapsed().as_secs_f64();
         if state.silent_s > orphan {
             // The count of the last report is old: a job may have begun since.

@@ -80,7 +80,7 @@ pub struct Knobs {
     pub consistency_ms: u64,
     /// For how long after launch the private address is missing.
     pub address_ms: u64,
-    /// From shutting-down to the kill.
+    /// From shutting-down to the kill; with 0 the instance is not told to shut down before.
     pub shutdown_ms: u64,
     /// For how long a terminated instance can still be described.
     pub terminated_visible_ms: u64,

@@ -122,6 +122,13 @@ impl Processes {
         Ok(c)
     }
 
+    /// Tells an instance to shut down: what it runs gets SIGTERM.
+    pub fn tell(&self, pid: i32) {
+        if let Some(p) = Pid::from_raw(pid) {
+            let _ = kill_process_group(p, Signal::TERM);
+        }
+    }
+
     /// Kills an instance's process tree.
     pub fn kill(&self, pid: i32, id: &str) {
         if let Some(p) = Pid::from_raw(pid) {

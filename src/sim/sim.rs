@@ -148,7 +148,8 @@ impl Sim {
         }
     }
 
-    /// Ends an instance from outside: its process tree is killed, and then it is terminated.
+    /// Ends an instance from outside: it is told to shut down, as EC2 tells the operating system, its process tree is killed
+    /// after `shutdown_ms`, and then it is terminated.
     pub fn end_instance(&self, w: &mut World, id: &str, code: &str, why: &str) {
         let delay = w.knobs.shutdown_ms;
         let Some(i) = w.instances.get_mut(id) else { return };
@@ -162,6 +163,9 @@ impl Sim {
         self.audit.instance(i, why);
         let Some(me) = self.me.upgrade() else { return };
         let id = id.to_owned();
+        if let Some(pid) = i.pid.filter(|_| delay > 0) {
+            me.processes.tell(pid);
+        }
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(delay)).await;
             let pid = me.world().instances.get(&id).and_then(|i| i.pid);

@@ -189,3 +189,27 @@ fn the_plugin_finds_what_it_needs_and_spooled_reports_are_sent() {
     assert_eq!(jobs.len(), 2, "{jobs:?}");
     w.until("its log", |w| w.log().contains("given up: 7.0.json") && w.log().contains("sent 1 reports"));
 }
+
+#[test]
+fn a_report_that_has_waited_is_sent_long_before_the_node_s_own_next_one() {
+    let mut w = named(json!({"report_s": 300}), |payload, n| match payload["kind"].as_str() {
+        Some("job") if n == 1 => Answer::Json(503, json!({"error": "x", "code": "journal"})),
+        Some("job") => Answer::Json(200, json!({})),
+        _ => carry_on(),
+    });
+    w.start(json!({}));
+    w.until("a started report", |w| !w.reports("started").is_empty());
+    let spool = w.dir.join("run/efa7-0001/spool");
+    std::fs::create_dir(&spool).unwrap();
+    let text = json!({"v": 1, "kind": "job", "node": "efa7-0001", "report": {"job": 9}});
+    let part = spool.join(".9");
+    std::fs::write(&part, text.to_string()).unwrap();
+    // Its epilog is over.
+    let written = SystemTime::now() - Duration::from_secs(10);
+    std::fs::File::options().write(true).open(&part).unwrap().set_modified(written).unwrap();
+    std::fs::rename(part, spool.join("9.0.json")).unwrap();
+    let begun = Instant::now();
+    w.until("an empty spool", |_| std::fs::read_dir(&spool).unwrap().next().is_none());
+    assert_eq!(w.reports("job").len(), 2, "the first was not taken");
+    assert!(w.reports("alive").is_empty() && begun.elapsed() < Duration::from_secs(60));
+}
