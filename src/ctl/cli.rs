@@ -150,6 +150,8 @@ pub enum Cmd {
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         last: u32,
     },
+    /// Show what slurmctld has warned of (a limit on spending that comes near, instances that no gang explains), or tell a program
+    Alerts(commands::alerts::AlertsArgs),
     /// End EVERY instance of this cluster, through EC2 alone
     ///
     /// Finds the instances by the cluster's UUID in their tags, shows them, asks, terminates them and waits until
@@ -303,6 +305,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Fail> {
         Cmd::Retry { job } => commands::operate::run(common, "retry", "job", Some(job)),
         Cmd::Adopt { uuid } => commands::operate::run(common, "adopt", "uuid", uuid.as_deref()),
         Cmd::Audit { last } => commands::operate::audit(common, *last),
+        Cmd::Alerts(args) => commands::alerts::run(common, args),
         Cmd::Timings => commands::timings::run(common),
         Cmd::StopEverything(args) => commands::stop::run(common, args),
         Cmd::Completions { shell } => {

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod alerts;
 mod ec2;
 pub mod explain;
 pub mod man;

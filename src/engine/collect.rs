@@ -11,6 +11,7 @@ use crate::{
 };
 use burst_cloud::Instance;
 use burst_policy::when::utc;
+use serde_json::json;
 use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,6 +115,9 @@ async fn end(hands: &Hands, ends: &[Ended], at_ms: u64) {
         Ok(()) => {
             hands.shared.care.collected(ids.len());
             hands.shared.unexplained.fetch_add(ids.len() as u64, Ordering::Relaxed);
+            let alert =
+                json!({"at_unix": at_ms / 1_000, "what": "instances", "instances": ids, "text": text});
+            crate::alert::give(hands, &alert);
             audited(hands, at_ms, "ended").await;
         }
         Err(e) => {

@@ -4,6 +4,7 @@
 //! needs of Slurm is the [`Controller`] trait, of a cloud `burst_cloud::Cloud`.
 #![forbid(unsafe_code)]
 
+mod alert;
 pub mod asbb;
 pub mod care;
 pub mod collect;

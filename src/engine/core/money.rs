@@ -10,7 +10,7 @@ use burst_policy::{
     spending::{Book, Level, Stop, Sums, Who, Window, Wish, days, decide, gauges, whose},
 };
 use serde_json::json;
-use std::{cell::RefCell, collections::BTreeMap, io::Write, os::unix::fs::OpenOptionsExt, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 /// Pause between looks at the thresholds, ms.
 const LOOK_MS: u64 = 1_000;
@@ -162,27 +162,12 @@ impl Core {
             let text = format!("spending of {}: {} of {} USD {what}: {word}", g.who, g.now, g.limit);
             self.hands.controller.log(Loud::Error, &text);
             tracing::warn!(who = %g.who, window = g.window.word(), now = %g.now, limit = %g.limit, "spending");
-            if let Some(path) = rules.alert_file.clone() {
-                let line = json!({
-                    "at_unix": now / 1_000, "who": g.who, "window": g.window.word(), "usd": g.now.to_string(),
-                    "limit_usd": g.limit.to_string(), "full": g.level == Level::Full, "text": text,
-                });
-                self.hands.host.spawn({
-                    let host = self.hands.host.clone();
-                    async move {
-                        let wrote = host.block(move || append(&path, &format!("{line}\n"))).await;
-                        if let Err(error) = wrote.and_then(|w| w) {
-                            tracing::error!(error, "an alert could not be written");
-                        }
-                    }
-                });
-            }
+            let alert = json!({
+                "at_unix": now / 1_000, "what": "spending", "who": g.who, "window": g.window.word(),
+                "usd": g.now.to_string(), "limit_usd": g.limit.to_string(), "full": g.level == Level::Full,
+                "text": text,
+            });
+            crate::alert::give(&self.hands, &alert);
         }
     }
-}
-
-/// A line at the end of a file, in one write: who follows the file sees whole lines.
-fn append(path: &std::path::Path, line: &str) -> Result<(), String> {
-    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o640).open(path);
-    file.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))
 }
