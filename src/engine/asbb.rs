@@ -20,6 +20,7 @@ use std::{
 };
 use tokio::sync::{Notify, Semaphore};
 
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ pub struct Asbb {
     quiet_until_ms: AtomicU64,
     wake: Notify,
     number: AtomicU64,
+    tally: tally::Tally,
 }
 
 impl Default for Asbb {
@@ -56,7 +58,13 @@ impl Asbb {
     #[must_use]
     pub fn new(dir: Option<PathBuf>) -> Self {
         let (quiet_until_ms, number) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { dir, turns: Semaphore::new(AT_ONCE), quiet_until_ms, wake: Notify::new(), number }
+        let (turns, wake, tally) = (Semaphore::new(AT_ONCE), Notify::new(), tally::Tally::default());
+        Self { dir, turns, quiet_until_ms, wake, number, tally }
+    }
+
+    /// What was asked and told so far, as OpenMetrics.
+    pub fn metrics(&self, out: &mut String) {
+        self.tally.metrics(out);
     }
 
     /// Asks before a launch.
@@ -70,6 +78,7 @@ impl Asbb {
 
     async fn decide(&self, host: &Host, service: &Service, check: &Check) -> Decision {
         let word = self.ask(host, service, check).await;
+        self.tally.checked(&word);
         if let Word::Unclear(why) = &word {
             tracing::warn!(url = service.url, why, "the budget service gave no usable answer");
         }
@@ -158,6 +167,8 @@ impl Asbb {
     async fn tell(&self, host: &Host, service: &Service, dir: &Path, log: &(dyn Fn(&str) + Sync)) {
         let at = dir.to_path_buf();
         let files = host.block(move || waiting(&at)).await.unwrap_or_default();
+        let mut left = files.len();
+        self.tally.waits(left);
         for file in files {
             let path = file.clone();
             let read = host.block(move || fs::read_to_string(path).map_err(|e| e.to_string())).await;
@@ -165,6 +176,7 @@ impl Asbb {
             let Ok(told) = serde_json::from_str::<Reconcile>(&what) else {
                 log(&format!("{} cannot be read and is not told to the budget service", file.display()));
                 self.remove(host, file).await;
+                left -= 1;
                 continue;
             };
             let answer = self.post(host, service, "/api/v1/budget/reconcile", what).await;
@@ -172,6 +184,9 @@ impl Asbb {
                 Ok((status, text)) => asbb::read_reconcile(status, &text),
                 Err(e) => Settled::Again(e),
             };
+            self.tally.told(&settled);
+            left -= usize::from(!matches!(settled, Settled::Again(_)));
+            self.tally.waits(left);
             match settled {
                 Settled::Yes => self.remove(host, file).await,
                 Settled::Never(why) => {

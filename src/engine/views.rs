@@ -199,6 +199,9 @@ fn money(core: &Core, out: &mut String) {
         core.hands.shared.unexplained.load(Ordering::Relaxed),
     );
     let snapshot = core.hands.shared.snapshot.load();
+    if snapshot.config.as_ref().is_some_and(|c| c.budget_service.is_some()) {
+        core.hands.budget.metrics(out);
+    }
     let Some(rules) = snapshot.config.as_ref().map(|c| &c.limits.spending) else { return };
     let all = gauges(rules, &core.book(core.now()));
     for (name, help) in [("now", "What is in flight, or spent and committed"), ("limit", "The limit")] {
