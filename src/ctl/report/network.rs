@@ -17,6 +17,8 @@ struct Net<'a> {
     life: &'a Life,
     efa: u64,
     nic: u64,
+    /// EFA devices were there: 0 is a figure then.
+    counted: bool,
 }
 
 /// How the ranks of a life talked, as its steps say; empty where none does.
@@ -37,10 +39,15 @@ fn provider(l: &Life) -> &'static str {
 pub fn chart(lives: &[&Life]) -> String {
     let measured = |life: &&Life| {
         let (efa, nic) = moved(life);
-        (efa.is_some() || nic.is_some()).then_some((efa.unwrap_or(0), nic.unwrap_or(0)))
+        (efa.is_some() || nic.is_some()).then_some((efa, nic.unwrap_or(0)))
     };
-    let mut all: Vec<Net<'_>> =
-        lives.iter().filter_map(|l| measured(l).map(|(efa, nic)| Net { life: l, efa, nic })).collect();
+    let net = |(life, (efa, nic)): (_, (Option<u64>, u64))| Net {
+        life,
+        efa: efa.unwrap_or(0),
+        nic,
+        counted: efa.is_some(),
+    };
+    let mut all: Vec<Net<'_>> = lives.iter().filter_map(|l| Some(net((*l, measured(l)?)))).collect();
     if all.is_empty() {
         return "<p class=\"empty\">No node has reported what its network moved.</p>\n".to_owned();
     }
@@ -76,7 +83,7 @@ pub fn chart(lives: &[&Life]) -> String {
             n.life.text.clone(),
             provider(n.life).to_owned(),
             nodes.to_string(),
-            bytes(n.efa),
+            if n.counted { bytes(n.efa) } else { String::new() },
             bytes(n.nic),
             rate(n).map(|r| format!("{}/s", bytes(r))).unwrap_or_default(),
             span_ms(run.saturating_mul(1000)),
@@ -116,7 +123,7 @@ fn compare(all: &[Net<'_>]) -> String {
                 if kind.is_empty() { "not known".to_owned() } else { kind.clone() },
                 if provider.is_empty() { "not known".to_owned() } else { (*provider).to_owned() },
                 of.len().to_string(),
-                bytes(sum(|n| n.efa)),
+                if of.iter().any(|n| n.counted) { bytes(sum(|n| n.efa)) } else { String::new() },
                 bytes(sum(|n| n.nic)),
                 rate.map(|r| format!("{}/s", bytes(r))).unwrap_or_default(),
                 ratio.map(|r| format!("{}.{:02}", r / 1000, r % 1000 / 10)).unwrap_or_default(),

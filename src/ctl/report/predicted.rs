@@ -12,6 +12,28 @@ const POINTS: usize = 1_000;
 /// A prediction within this share of what was is called near.
 const NEAR: f64 = 0.2;
 
+/// Lines of the grid, seconds, and how far apart they are at least (of the whole side).
+const TICKS: [(u64, &str); 14] = [
+    (1, "1 s"),
+    (2, "2 s"),
+    (5, "5 s"),
+    (10, "10 s"),
+    (30, "30 s"),
+    (60, "1 min"),
+    (180, "3 min"),
+    (600, "10 min"),
+    (1_800, "30 min"),
+    (3_600, "1 h"),
+    (10_800, "3 h"),
+    (36_000, "10 h"),
+    (86_400, "1 d"),
+    (259_200, "3 d"),
+];
+const APART: f64 = 0.15;
+/// Where the chart's left edge is, so that the longest tick stands before it on a phone, and how wide it is.
+const LEFT: f64 = 16.0;
+const WIDE: f64 = 80.0;
+
 struct Pair<'a> {
     life: &'a Life,
     predicted: u64,
@@ -46,7 +68,7 @@ pub fn chart(lives: &[&Life]) -> String {
     let log = Log::around(all.iter().flat_map(|p| [p.predicted, p.actual.max(1)]));
     let mut points = String::new();
     for p in all.iter().rev().take(POINTS) {
-        let (x, y) = (10.0 + log.at(p.predicted) * 86.0, 88.0 - log.at(p.actual) * 84.0);
+        let (x, y) = (LEFT + log.at(p.predicted) * WIDE, 88.0 - log.at(p.actual) * 84.0);
         let class = if p.near() { "c-near" } else { "c-far" };
         let title = esc(&told(p));
         let _ = match p.near() {
@@ -64,16 +86,18 @@ pub fn chart(lives: &[&Life]) -> String {
         };
     }
     let mut grid = String::new();
-    for (ms, name) in [(1_000, "1 s"), (60_000, "1 min"), (3_600_000, "1 h"), (86_400_000, "1 d")] {
-        let at = log.at(ms);
-        if at <= 0.0 || at >= 1.0 {
+    let mut last = 0.0;
+    for (seconds, name) in TICKS {
+        let at = log.at(seconds * 1_000);
+        if at <= 0.0 || at >= 1.0 || at < last + APART {
             continue;
         }
-        let (x, y) = (10.0 + at * 86.0, 88.0 - at * 84.0);
+        last = at;
+        let (x, y) = (LEFT + at * WIDE, 88.0 - at * 84.0);
         let _ = write!(
             grid,
-            "<path class=\"c-grid\" d=\"M{x:.2} 4V88M10 {y:.2}H96\"/><text x=\"{x:.2}\" y=\"92.5\" text-anchor=\"middle\">{name}\
-             </text><text x=\"9\" y=\"{:.2}\" text-anchor=\"end\">{name}</text>",
+            "<path class=\"c-grid\" d=\"M{x:.2} 4V88M{LEFT} {y:.2}H96\"/><text x=\"{x:.2}\" y=\"92.5\" text-anchor=\"middle\">{name}\
+             </text><text x=\"15\" y=\"{:.2}\" text-anchor=\"end\">{name}</text>",
             y + 1.1
         );
     }
@@ -92,9 +116,9 @@ pub fn chart(lives: &[&Life]) -> String {
     format!(
         "<p>{summary} On the line a prediction was right; above it the job took longer. Circles: near; squares: not.</p>\n\
          <svg class=\"square\" viewBox=\"0 0 100 100\" role=\"img\" aria-label=\"{}\">\
-         <path class=\"c-frame\" d=\"M10 4V88H96\"/>{grid}<path class=\"c-right\" d=\"M10 88L96 4\"/>{points}\
+         <path class=\"c-frame\" d=\"M16 4V88H96\"/>{grid}<path class=\"c-right\" d=\"M16 88L96 4\"/>{points}\
          <text x=\"95\" y=\"86.5\" text-anchor=\"end\">predicted</text>\
-         <text x=\"12\" y=\"7.5\">actual</text></svg>\n{}",
+         <text x=\"18\" y=\"7.5\">actual</text></svg>\n{}",
         esc(&format!("Predicted against actual run times. {summary}")),
         fold(
             "The predictions as a table",

@@ -37,6 +37,7 @@ section{background:var(--card);border:1px solid var(--edge);border-radius:.5rem;
 .bar{width:100%;height:1.125rem;display:block;background:var(--track);border-radius:.2rem}
 .axis{display:flex;justify-content:space-between;gap:1rem;margin:.25rem 0 .75rem}
 .with-label{margin-left:12.75rem}
+.days+.axis span{white-space:nowrap}
 .ticks{position:relative;height:1.25rem;margin-top:.25rem;margin-bottom:.75rem}
 .ticks span{position:absolute;transform:translateX(-50%);white-space:nowrap}
 .most{margin:0}

@@ -138,6 +138,12 @@ fn provisioning(shown: &[&&Life]) -> String {
     out
 }
 
+/// What went wrong, beside the state: exit code, signal, the gang's last trouble.
+fn trouble(l: &Life) -> String {
+    let all = burst_policy::record::error(l).or_else(|| l.trouble.clone()).unwrap_or_default();
+    all.strip_prefix(l.slurm.state.as_str()).unwrap_or(&all).trim_start_matches([',', ';', ' ']).to_owned()
+}
+
 /// All jobs with what they were and cost.
 fn table_rows(lives: &[&Life]) -> Vec<Vec<String>> {
     let row = |l: &&&Life| {
@@ -149,13 +155,16 @@ fn table_rows(lives: &[&Life]) -> Vec<Vec<String>> {
             name(l),
             l.slurm.state.clone(),
             money.shown(),
-            l.run_s().map(|s| span_ms(s.saturating_mul(1000))).unwrap_or_default(),
+            // Slurm counts whole seconds.
+            l.run_s()
+                .map(|s| if s == 0 { "0 s".to_owned() } else { span_ms(s.saturating_mul(1000)) })
+                .unwrap_or_default(),
             l.slurm.node_count.map(|n| thousands(n.into())).unwrap_or_default(),
             types.join(" "),
             l.user.clone(),
             l.account.clone(),
             l.name.clone(),
-            l.trouble.clone().unwrap_or_default(),
+            trouble(l),
         ]
     };
     lives.iter().rev().take(ROWS).collect::<Vec<_>>().iter().map(row).collect()
