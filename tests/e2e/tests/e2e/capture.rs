@@ -138,7 +138,7 @@ fn told(c: &Cluster, name: &str) -> [f64; 4] {
     [sums[0] * 1024.0, sums[1], sums[2] * 1e6, sums[3] * 1e6]
 }
 
-fn near(what: &str, is: f64, known: f64, allowed: f64) {
+pub fn near(what: &str, is: f64, known: f64, allowed: f64) {
     let off = (is - known).abs() / known;
     println!("{what}: measured {is:.0}, known {known:.0}, {:.2} % off", off * 100.0);
     assert!(off <= allowed, "{what}: measured {is}, known {known}");

@@ -3,6 +3,7 @@
 // The workspace lets tests do this, but only in functions marked #[test]; helpers of tests are no different.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod asbb;
 mod boot;
 mod cancel;
 mod capacity;
@@ -14,11 +15,14 @@ mod faces;
 mod forged;
 mod help;
 mod holds;
+mod known;
+mod lost;
 mod moto;
 mod netns;
 mod nodes;
 mod operate;
 mod orphan;
+mod past;
 mod plain;
 mod rates;
 mod record;

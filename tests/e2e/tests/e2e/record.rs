@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 mod schema;
 
 /// A pool whose volumes have a size, so that every part of the cost is known.
-fn priced(name: &str) -> ClusterSpec {
+pub fn priced(name: &str) -> ClusterSpec {
     let mut spec = spec(name);
     spec.pool_toml.push_str("root_gib = 100\nreport_grace = \"2s\"\n");
     spec
 }
 
 /// The record of a life, once it is there; it keeps to the schema.
-fn record(c: &Cluster, id: &str) -> Value {
+pub fn record(c: &Cluster, id: &str) -> Value {
     let path = c.at.file(&format!("learning/job-{id}-performance.json"));
     let text = wait_until(S, || Ok(std::fs::read_to_string(&path).ok()))
         .unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), c.log()));
@@ -43,7 +43,7 @@ fn ran_from_to(c: &Cluster, id: &str) -> (u64, u64) {
 }
 
 /// What its instances cost by the simulator's own log: 7.20 USD an hour, a minute at least, and 100 GiB.
-fn bill(c: &Cluster, record: &Value) -> f64 {
+pub fn bill(c: &Cluster, record: &Value) -> f64 {
     let rows = record["cost_analysis"]["instance_cost_breakdown"].as_array().unwrap();
     let cost = |row: &Value| {
         let (from, to) = ran_from_to(c, row["instance_id"].as_str().unwrap());
@@ -54,7 +54,14 @@ fn bill(c: &Cluster, record: &Value) -> f64 {
     rows.iter().map(cost).sum()
 }
 
-fn actual(record: &Value) -> &Value {
+/// Every node that the job ran on has reported, and what it measured is in the record.
+fn measured(record: &Value) {
+    let used = &record["execution_context"]["configuration_used"];
+    assert_eq!(used["nodes_without_report"], json!([]), "{record}");
+    assert!(record["aws_performance_metrics"]["memory_utilization"].is_number(), "{record}");
+}
+
+pub fn actual(record: &Value) -> &Value {
     &record["job_metadata"]["actual_execution"]
 }
 
@@ -122,9 +129,11 @@ fn a_job_that_fails_and_one_that_is_cancelled_say_so() {
     let r = record(&c, &failing.to_string());
     assert_eq!(actual(&r)["error_details"], json!("FAILED, exit code 3"));
     assert_eq!(actual(&r)["success"], json!(false));
+    measured(&r);
     let r = record(&c, &long.to_string());
     let text = actual(&r)["error_details"].as_str().unwrap();
     assert!(text.starts_with("CANCELLED"), "{text}");
+    measured(&r);
     assert!(actual(&r)["actual_cost_usd"].as_f64().unwrap() >= 0.12, "a minute of one node at least");
     assert!(actual(&r)["start_time"].is_string() && actual(&r)["end_time"].is_string(), "{r}");
     finish(c);
@@ -137,6 +146,8 @@ fn each_life_of_a_requeued_job_has_its_own_record() {
     let script = "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";
     let job = submit(&c, 2, &["--requeue", "--open-mode=truncate"], script);
     c.wait_job(job, "RUNNING", S).unwrap();
+    // A start that was over before anybody looked is told as a launch in vain.
+    c.wait_phase(job, "Running", S).unwrap();
     let out = c.run(User::Ordinary, "scontrol", &["requeue", &job.to_string()], "").unwrap();
     assert!(out.ok(), "{out:?}");
     c.wait_job_where(job, "restarted", S, |f| {
@@ -148,6 +159,8 @@ fn each_life_of_a_requeued_job_has_its_own_record() {
     let last = record(&c, &job.to_string());
     assert!(actual(&first)["error_details"].as_str().unwrap().starts_with("REQUEUED"), "{first}");
     assert_eq!((&actual(&first)["success"], &actual(&last)["success"]), (&json!(false), &json!(true)));
+    measured(&first);
+    measured(&last);
     let ids = |r: &Value| -> Vec<String> {
         let rows = r["cost_analysis"]["instance_cost_breakdown"].as_array().unwrap();
         rows.iter().map(|r| r["instance_id"].as_str().unwrap().to_owned()).collect()
@@ -172,6 +185,7 @@ fn each_task_of_an_array_has_its_own_record() {
     for (task, r) in records.iter().enumerate() {
         assert_eq!(r["job_metadata"]["job_id"], json!(format!("{job}_{task}")));
         assert_eq!((&actual(r)["success"], &actual(r)["node_count"]), (&json!(true), &json!(1)), "{r}");
+        measured(r);
     }
     c.wait_quiet(S).unwrap();
     finish(c);
@@ -259,8 +273,21 @@ fn reports_are_taken_from_their_nodes_only_and_what_is_forged_is_counted() {
 fn law7_a_limit_on_spending_holds_jobs_and_says_the_figures() {
     let mut spec = priced("record-limit");
     // One job of two nodes is 14.42 an hour in flight, its volumes with it, and at most some 14 USD: 2 × (5 min + limits) × 2 × 7.2.
-    spec.burst_toml = "[limits.user.\"*\"]\nusd_per_hour = 15\n".into();
+    let dir = tempfile::tempdir().unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (alerts, heard) = (dir.path().join("alerts.json"), dir.path().join("heard"));
+    let file = alerts.display();
+    spec.burst_toml = format!("[limits]\nalert_file = \"{file}\"\n[limits.user.\"*\"]\nusd_per_hour = 15\n");
     let c = Cluster::start(spec).unwrap();
+    // A program of the site's, told by one that is no part of slurmctld.
+    let program = dir.path().join("tell");
+    std::fs::write(&program, format!("#!/bin/sh\ncat >> {}\n", heard.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut follower = c.command(&c.program("burstctl"), User::Root);
+    follower.args(["alerts", "--exec"]).arg(&program);
+    let log = c.at.file("log/alerts.log");
+    let mut follower = burst_e2e::proc::Proc::spawn("burstctl alerts", &log, &mut follower).unwrap();
     let first = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME; sleep 8");
     c.wait_job(first, "RUNNING", S).unwrap();
     let second = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME");
@@ -270,5 +297,13 @@ fn law7_a_limit_on_spending_holds_jobs_and_says_the_figures() {
     ran(&c, first, 2);
     ran(&c, second, 2);
     assert!(c.log().contains("the limit comes near"), "an alert was given");
+    let told =
+        wait_until(S, || Ok(std::fs::read_to_string(&heard).ok().filter(|t| t.ends_with('\n')))).unwrap();
+    follower.kill();
+    let alert: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+    assert_eq!((&alert["what"], &alert["window"]), (&json!("spending"), &json!("hour")), "{alert}");
+    assert!(alert["usd"].as_str().unwrap().starts_with("14.42"), "{alert}");
+    let shown = c.run(User::Root, "burstctl", &["alerts"], "").unwrap();
+    holds(&shown.out, &["of 15.00 USD an hour in flight", "the limit comes near"], &"burstctl alerts");
     finish(c);
 }
