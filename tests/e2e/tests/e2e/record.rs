@@ -143,11 +143,13 @@ fn a_job_that_fails_and_one_that_is_cancelled_say_so() {
 fn each_life_of_a_requeued_job_has_its_own_record() {
     let spec = priced("record-again").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5");
     let c = Cluster::start(spec).unwrap();
-    let script = "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";
+    let script = "srun true; touch stepped\n\
+                  [ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";
     let job = submit(&c, 2, &["--requeue", "--open-mode=truncate"], script);
     c.wait_job(job, "RUNNING", S).unwrap();
     // A start that was over before anybody looked is told as a launch in vain.
     c.wait_phase(job, "Running", S).unwrap();
+    wait_until(S, || Ok(c.at.file("work/stepped").exists().then_some(()))).unwrap();
     let out = c.run(User::Ordinary, "scontrol", &["requeue", &job.to_string()], "").unwrap();
     assert!(out.ok(), "{out:?}");
     c.wait_job_where(job, "restarted", S, |f| {
