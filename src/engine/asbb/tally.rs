@@ -46,29 +46,32 @@ impl Tally {
 
     /// As OpenMetrics.
     pub fn metrics(&self, out: &mut String) {
-        let groups: [(&str, &str, [(&str, &AtomicU64); 3]); 2] = [
-            (
-                "checks",
-                "Questions to the budget service before launches, by its answer",
-                [("agreed", &self.agreed), ("refused", &self.refused), ("unclear", &self.unclear)],
-            ),
-            (
-                "told",
-                "Costs told to the budget service, by its answer",
-                [("taken", &self.taken), ("given_up", &self.given_up), ("later", &self.later)],
-            ),
-        ];
-        // Writing to a String cannot fail.
-        for (name, help, counts) in groups {
-            let name = format!("burst_budget_service_{name}");
-            let _ = write!(out, "# TYPE {name} counter\n# HELP {name} {help}.\n");
-            for (answer, count) in counts {
-                let n = count.load(Ordering::Relaxed);
-                let _ = writeln!(out, "{name}_total{{answer=\"{answer}\"}} {n}");
-            }
-        }
+        counted(
+            out,
+            "checks",
+            "Questions to the budget service before launches, by its answer",
+            [("agreed", &self.agreed), ("refused", &self.refused), ("unclear", &self.unclear)],
+        );
+        counted(
+            out,
+            "told",
+            "Costs told to the budget service, by its answer",
+            [("taken", &self.taken), ("given_up", &self.given_up), ("later", &self.later)],
+        );
         let name = "burst_budget_service_waiting";
         let n = self.waiting.load(Ordering::Relaxed);
+        // Writing to a String cannot fail.
         let _ = write!(out, "# TYPE {name} gauge\n# HELP {name} Costs that wait to be told.\n{name} {n}\n");
+    }
+}
+
+/// One counter with its answers.
+fn counted(out: &mut String, name: &str, help: &str, counts: [(&str, &AtomicU64); 3]) {
+    let name = format!("burst_budget_service_{name}");
+    // Writing to a String cannot fail.
+    let _ = write!(out, "# TYPE {name} counter\n# HELP {name} {help}.\n");
+    for (answer, count) in counts {
+        let n = count.load(Ordering::Relaxed);
+        let _ = writeln!(out, "{name}_total{{answer=\"{answer}\"}} {n}");
     }
 }

@@ -38,8 +38,11 @@ pub fn moved_once(report: &NodeReport, of: impl Fn(&StepReport) -> Option<u64>) 
 mod tests {
     use super::*;
 
-    fn moved(steps: &[(&str, Option<(u64, u64)>, u64)]) -> Option<u64> {
-        let step = |(name, time, bytes): &(&str, Option<(u64, u64)>, u64)| StepReport {
+    /// Name, when it ran, bytes.
+    type Ran = (&'static str, Option<(u64, u64)>, u64);
+
+    fn moved(steps: &[Ran]) -> Option<u64> {
+        let step = |(name, time, bytes): &Ran| StepReport {
             step: (*name).to_owned(),
             began_ms: time.map(|t| t.0),
             ended_ms: time.map(|t| t.1),

@@ -2,6 +2,7 @@
 
 use burst_e2e::bench::Raw;
 use burst_e2e::files::{plugstack, which};
+use burst_e2e::proc::wait_until;
 use burst_e2e::{Cluster, ClusterSpec, Context, Res, User};
 use serde_json::Value;
 use std::process::Stdio;
@@ -53,6 +54,10 @@ pub fn capture(raw: &mut Raw) -> Res<()> {
     let steps = c.at.run_dir().join("idle-0001/jobs").join(job.to_string());
     std::fs::remove_dir_all(&steps).context(steps.display())?;
     srun(&[&format!("-n{RANKS}"), "sleep", &RUNS.to_string()])?;
+    // srun ends with the last task; slurmstepd writes what it saw a moment later.
+    let whole = |e: &std::fs::DirEntry| !e.file_name().to_string_lossy().starts_with('.');
+    let there = || std::fs::read_dir(&steps).is_ok_and(|d| d.flatten().any(|e| whole(&e)));
+    wait_until(LIMIT, || Ok(there().then_some(()))).context("the step's file")?;
     for entry in std::fs::read_dir(&steps).context(steps.display())?.flatten() {
         let text = std::fs::read_to_string(entry.path()).context(entry.path().display())?;
         let file: Value = serde_json::from_str(&text).context(entry.path().display())?;
