@@ -26,3 +26,4 @@ mod refusals;
 mod requeue;
 mod sim;
 mod sizes;
+mod vast;
