@@ -43,7 +43,11 @@ fn fifteen_hundred_nodes_are_foretold_and_launched_whole_under_ec2s_published_bu
     let args = ["-p", "efa", "-N", "1500", "--ntasks-per-node=1", "-t", "5", "-o", "/dev/null"];
     let out = c.sbatch_raw(User::Ordinary, &args, "true").unwrap();
     assert!(out.ok(), "{out:?}");
-    holds(&out.text(), &["as 2 fleets (500 + 1000)", "4 min 10 s after the first", "else given back"], &"sbatch");
+    holds(
+        &out.text(),
+        &["as 2 fleets (500 + 1000)", "4 min 10 s after the first", "else given back"],
+        &"sbatch",
+    );
     let job: u32 = out.out.lines().find_map(|l| l.trim().parse().ok()).unwrap();
     let fields = c.wait_says(job, "as 2 fleets (500 + 1000)", S).unwrap();
     holds(field(&fields, "AdminComment"), &["250 s after the first", "kept only if all are granted"], &job);
@@ -69,10 +73,8 @@ fn a_hundred_gangs_at_once_are_never_throttled_and_as_fast_as_the_bucket() {
         let out = c.run(User::Root, "burstctl", args, "").unwrap();
         assert!(out.ok(), "{args:?}: {out:?}");
     };
-    wait_until(S, || {
-        Ok(c.run(User::Root, "burstctl", &["pause", "efa"], "").unwrap().ok().then_some(()))
-    })
-    .unwrap();
+    wait_until(S, || Ok(c.run(User::Root, "burstctl", &["pause", "efa"], "").unwrap().ok().then_some(())))
+        .unwrap();
     let jobs: Vec<u32> = (0..100).map(|_| submit(&c, 8, &[], "true")).collect();
     for job in &jobs {
         c.wait_says(*job, "was paused by", S).unwrap();
