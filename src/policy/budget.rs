@@ -116,7 +116,7 @@ impl Budget {
     pub fn new(sizes: Buckets, now_ms: u64) -> Self {
         Self {
             sizes,
-            launch: Bucket::new(sizes.launch),
+            launch: Bucket::new(sizes.launch.cautious()),
             change: Bucket::new(sizes.change),
             describe: Bucket::new(sizes.describe),
             terminate: Bucket::new(sizes.terminate),
@@ -139,7 +139,7 @@ impl Budget {
             return;
         }
         self.sizes = sizes;
-        self.launch.resize(sizes.launch);
+        self.launch.resize(sizes.launch.cautious());
         self.change.resize(sizes.change);
         self.describe.resize(sizes.describe);
         self.terminate.resize(sizes.terminate);

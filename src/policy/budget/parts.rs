@@ -16,6 +16,9 @@ pub(super) struct Begun {
     spare: i64,
     /// What is to be kept for them, as far as the bucket holds it.
     wants: i64,
+    /// What has flowed in since a fleet was counted and before its answer was known: EC2's bucket may have been full until
+    /// the call arrived there, so it is not counted on. None once it is known.
+    early: Option<i64>,
 }
 
 impl Budget {
@@ -24,7 +27,7 @@ impl Budget {
         let need = tokens(first).min(drawn);
         if total > first {
             let wants = tokens(total - first).min(self.instances.most);
-            self.begun.insert(gang.to_owned(), Begun { spare: drawn - need, wants });
+            self.begun.insert(gang.to_owned(), Begun { spare: drawn - need, wants, early: Some(0) });
         }
         need
     }
@@ -39,6 +42,7 @@ impl Budget {
         };
         let begun = self.begun.entry(gang.to_owned()).or_default();
         begun.wants = begun.wants.max(need);
+        begun.spare = (begun.spare - begun.early.take().unwrap_or(0)).max(0);
         let has = begun.spare.saturating_add(self.saved).saturating_add(self.instances.held.max(0));
         let lacks = need.saturating_sub(has).max(0);
         let calls_lack = TOKEN.saturating_sub(self.launch.held).max(0);
@@ -50,6 +54,7 @@ impl Budget {
         let spare = need.min(begun.spare);
         begun.spare -= spare;
         begun.wants = (begun.wants - need).max(0);
+        begun.early = Some(0);
         let saved = (need - spare).min(self.saved);
         self.saved -= saved;
         self.instances.held -= need - spare - saved;
@@ -74,6 +79,7 @@ impl Budget {
         for b in self.begun.values_mut() {
             let more = (b.wants - b.spare).clamp(0, left.max(0));
             b.spare += more;
+            b.early = b.early.map(|e| e + more);
             left -= more;
         }
         came - left
