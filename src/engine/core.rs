@@ -237,6 +237,7 @@ impl Core {
         }
         // On disk as Launching: its intent is there, too, and may have been sent.
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });
+        gang.unsure |= gang.sent;
         self.take_over(&gang);
         let key = gang.key();
         if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {

@@ -58,6 +58,8 @@ pub struct Gate {
     active: Active,
     host: Host,
     looks: Arc<Mutex<Looks>>,
+    /// Ids that a call of several parts has ended before another part failed: they are not counted, nor asked for, again.
+    ended: Arc<Mutex<HashSet<String>>>,
 }
 
 fn own(api: &str, code: &str, message: String, class: Class) -> CloudError {
@@ -68,7 +70,7 @@ impl Gate {
     /// Puts the rates before a cloud.
     #[must_use]
     pub fn new(inner: Arc<dyn Cloud>, rates: Arc<Rates>, active: Active, host: Host) -> Self {
-        Self { inner, rates, active, host, looks: Arc::default() }
+        Self { inner, rates, active, host, looks: Arc::default(), ended: Arc::default() }
     }
 
     fn now(&self) -> u64 {
@@ -122,6 +124,10 @@ impl Gate {
         let answer = call.await;
         self.rates.note(Family::Describe, &answer, self.now());
         answer
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
@@ -257,18 +263,34 @@ impl Cloud for Gate {
     }
     async fn terminate(&self, ids: &[String]) -> Result<(), CloudError> {
         let (mut failed, mut parts) = (None, 0u32);
-        for part in ids.chunks(END_MOST) {
+        let rest: Vec<String> = {
+            let ended = self.ended();
+            ids.iter().filter(|i| !ended.contains(*i)).cloned().collect()
+        };
+        for part in rest.chunks(END_MOST) {
             let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            let ms = self.rates.count_ends(count, END_MS, self.now());
+            // More than EC2's bucket holds at once: a further part waits for as long as it takes.
+            let most_ms = if parts == 0 { END_MS } else { MOST_MS };
+            let ms = self.rates.count_ends(count, most_ms, self.now());
             // The part before may have taken long, too.
             self.wait("TerminateInstances", ms.max(u64::from(parts > 0))).await?;
             parts += 1;
             let answer = self.inner.terminate(part).await;
             self.rates.note(Family::Terminate, &answer, self.now());
-            // A part that fails does not keep the others alive.
-            failed = failed.or(answer.err());
+            // A part that fails does not keep the others alive, and does not end them again.
+            match answer {
+                Ok(()) => self.ended().extend(part.iter().cloned()),
+                Err(e) => failed = failed.or(Some(e)),
+            }
         }
-        failed.map_or(Ok(()), Err)
+        match failed {
+            Some(e) => Err(e),
+            None => {
+                let mut ended = self.ended();
+                ids.iter().for_each(|i| _ = ended.remove(i));
+                Ok(())
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use burst_policy::{
     classify::Class,
     config::{Config, Placement, Pool},
     gang::Gang,
+    parts::may_split,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -317,7 +318,8 @@ fn user_data(cluster: &str, config: &Config, pool: &Pool, efa: u32) -> String {
         "cluster": cluster,
         "pool": pool.name,
         "efa_devices": efa,
-        "boot_limit_s": pool.boot_limit.0,
+        // Instances of a gang that takes several fleets wait for the others before they are named.
+        "boot_limit_s": pool.boot_limit.0 + if may_split(config, pool) { pool.split_limit.0 } else { 0 },
         "orphan_limit_s": pool.orphan_limit.0,
     }})
     .to_string()

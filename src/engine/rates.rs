@@ -17,6 +17,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// EC2's code for too many instances, rather than too many calls (CreateFleet's and TerminateInstances' errors).
 const TOO_MANY: &str = "RequestResourceCountExceeded";
 
+/// What a gang wants to launch now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// One fleet of so many instances.
+    Fleet(u32),
+    /// The first of several.
+    First {
+        /// Instances of it.
+        nodes: u32,
+        /// Of all of them.
+        total: u32,
+    },
+    /// A further one, of so many instances, while others of the gang are granted and paid for.
+    Next(u32),
+}
+
 struct Inner {
     /// Made at the first question: full buckets before that.
     budget: Option<Budget>,
@@ -122,6 +138,11 @@ impl Rates {
 
     /// A gang asks for its turn to launch so many instances (0: for the repetition of a launch without an answer).
     pub fn turn(&self, gang: &str, nodes: u32, now: u64) -> Turn {
+        self.turn_of(gang, Wanted::Fleet(nodes), now)
+    }
+
+    /// The same where the gang may take several fleets.
+    pub fn turn_of(&self, gang: &str, wanted: Wanted, now: u64) -> Turn {
         let mut i = self.lock();
         if i.budget(now).is_admitted(gang) {
             return Turn::Go;
@@ -132,7 +153,13 @@ impl Rates {
                 return Turn::Wait { ask_ms, why: i.outage(family) };
             }
         }
-        match i.budget(now).admit(gang, nodes, now) {
+        let budget = i.budget(now);
+        let answer = match wanted {
+            Wanted::Fleet(nodes) => budget.admit(gang, nodes, now),
+            Wanted::First { nodes, total } => budget.admit_first(gang, nodes, total, now),
+            Wanted::Next(nodes) => budget.admit_next(gang, nodes, now),
+        };
+        match answer {
             Answer::Wait { ask_ms, expected_ms } => {
                 Turn::Wait { ask_ms, why: Why::Rate { said_ms: now, expected_ms } }
             }

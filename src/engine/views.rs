@@ -9,6 +9,7 @@ use burst_plan::MicroUsd;
 use burst_policy::{
     gang::{Gang, Phase, says, step},
     life::Life,
+    parts::words,
     spending::gauges,
 };
 use serde_json::{Value, json};
@@ -27,8 +28,15 @@ pub(crate) fn gang(slot: &Slot) -> Value {
         json!({"code": e.code, "message": e.message, "request_id": e.request_id, "at_unix": e.at_ms / 1000})
     });
     let rung = g.won.clone().or_else(|| match &g.phase {
-        Phase::Launching { rung, .. } => Some(rung.clone()),
+        Phase::Launching { rung, .. } => Some(g.split.as_ref().map_or(rung, |s| &s.whole).clone()),
         _ => None,
+    });
+    let parts = g.split.as_ref().map(|s| {
+        let f = &s.forecast;
+        json!({
+            "fleets": words(&s.parts), "granted": s.at, "of": s.parts.len(), "apart_s": f.apart_s,
+            "idle_instance_s": f.idle_s, "idle_usd": f.usd.map(|u| u.to_string()),
+        })
     });
     let instances: Vec<Value> = g
         .members
@@ -46,7 +54,7 @@ pub(crate) fn gang(slot: &Slot) -> Value {
         "nodes_wanted": rung.as_ref().map(|r| r.nodes), "attempt": g.attempt, "paid_attempts": g.paid,
         "instance_type": rung.as_ref().map(|r| r.instance_type.clone()),
         "zone": rung.as_ref().map(|r| r.zone.clone()), "market": rung.as_ref().map(|r| r.market),
-        "fleet_id": g.fleet, "nodes": g.names, "instances": instances, "last_error": error,
+        "parts": parts, "fleet_id": g.fleet, "nodes": g.names, "instances": instances, "last_error": error,
         "next_try_unix": next, "worst_cost_usd": g.worst.map(|w| w.to_string()), "history": history,
     })
 }
@@ -74,7 +82,7 @@ pub(crate) fn life(l: &Life) -> Value {
         "exit_signal": l.slurm.exit_signal, "derived_code": l.slurm.derived_code, "nodes": l.slurm.nodes,
         "start_unix": l.slurm.start, "end_unix": l.slurm.end, "run_s": l.run_s(), "phases": phases,
         "durations_ms": l.phases.durations(), "cost": cost(l), "attempts": l.attempts, "paid_attempts": l.paid,
-        "nodes_without_report": l.missing, "trouble": l.trouble,
+        "idle_instance_s": l.idle_ms / 1_000, "nodes_without_report": l.missing, "trouble": l.trouble,
     })
 }
 

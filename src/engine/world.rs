@@ -1,12 +1,14 @@
 //! The world as one gang sees it: the core's snapshots behind the state machine's `House`.
 
-use crate::core::Core;
+use crate::{core::Core, rates::Wanted};
 use burst_plan::Seconds;
 use burst_policy::{
     Rung,
     admit::{Site, Verdict, admit},
+    budget::Rate,
     config::{Placement, Pool},
     gang::{Gang, House, JobView, NodeView, Seen, Turn},
+    parts::{self, Part},
     spending::Stop,
 };
 
@@ -22,6 +24,32 @@ pub(crate) struct World<'a> {
 }
 
 impl World<'_> {
+    /// What decisions go by.
+    fn site(&self) -> Option<Site<'_>> {
+        Some(Site {
+            config: self.snapshot.config.as_ref()?,
+            types: &self.snapshot.types,
+            offers: &self.snapshot.offers,
+            kill_margin: self.snapshot.kill_margin,
+        })
+    }
+
+    /// What the gang would launch now, for EC2's rates.
+    fn wanted(&self, gang: &Gang, rung: &Rung) -> Wanted {
+        if gang.sent {
+            // A launch whose answer is not known is asked for again: it launches nothing new.
+            return Wanted::Fleet(0);
+        }
+        if let Some(split) = &gang.split {
+            return match split.begun_ms {
+                Some(_) => Wanted::Next(rung.nodes),
+                None => Wanted::First { nodes: rung.nodes, total: split.whole.nodes },
+            };
+        }
+        let first = self.parts(gang, rung).first().map_or(rung.nodes, |p| p.nodes);
+        Wanted::First { nodes: first, total: rung.nodes }
+    }
+
     /// Whether the gang's pool launches into cluster placement groups.
     pub fn grouped(&self, gang: &Gang) -> bool {
         self.pool(&gang.pool).is_some_and(|p| p.placement == Placement::Cluster)
@@ -90,9 +118,19 @@ impl House for World<'_> {
         if let Some(config) = &self.snapshot.config {
             self.core.hands.rates.configure(config, now_ms);
         }
-        // A launch whose answer is not known is asked for again: it launches nothing new.
-        let nodes = if gang.sent { 0 } else { rung.nodes };
-        self.core.hands.rates.turn(&gang.key(), nodes, now_ms)
+        self.core.hands.rates.turn_of(&gang.key(), self.wanted(gang, rung), now_ms)
+    }
+
+    fn parts(&self, gang: &Gang, rung: &Rung) -> Vec<Part> {
+        let pool = self.pool(&gang.pool);
+        match self.site().zip(pool) {
+            Some((site, pool)) => parts::of(site, pool, &gang.request, rung),
+            None => vec![Part::whole(rung)],
+        }
+    }
+
+    fn launch_rate(&self) -> Rate {
+        self.snapshot.config.as_ref().map_or_else(Default::default, |c| c.rates).instances
     }
 
     fn shortage(&self, job: &JobView) -> Option<String> {

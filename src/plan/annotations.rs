@@ -70,7 +70,7 @@ impl Annotations {
                     "spot" => Market::Spot,
                     "on-demand" => Market::OnDemand,
                     "mixed" => Market::Mixed,
-                    _ => return Err("write on-demand or spot".into()),
+                    _ => return Err("write on-demand, spot or mixed".into()),
                 });
             }
             "requires_efa" => self.efa = truth()?.then_some(Efa::Required),

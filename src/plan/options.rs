@@ -66,7 +66,8 @@ fn market(text: &str) -> Result<Market, String> {
     match text {
         "on-demand" => Ok(Market::OnDemand),
         "spot" => Ok(Market::Spot),
-        _ => Err(format!("`{}` is not a market: write on-demand or spot", short(text))),
+        "mixed" => Ok(Market::Mixed),
+        _ => Err(format!("`{}` is not a market: write on-demand, spot or mixed", short(text))),
     }
 }
 
@@ -150,7 +151,7 @@ impl Options {
         let wire = Wire {
             pool: self.pool.clone(),
             types: self.types.clone(),
-            market: self.market.map(|m| if m == Market::Spot { "spot" } else { "on-demand" }.to_owned()),
+            market: self.market.map(|m| m.word().to_owned()),
             efa: self.efa.map(|e| e.word().to_owned()),
             max_cost: self.max_cost.map(|c| c.to_string()),
             wait: self.wait.map(|w| format!("{}s", w.0)),

@@ -28,6 +28,9 @@ pub struct Plan {
     pub market: Option<Market>,
     /// USD per instance-hour (never a fleet's total); 0 in dialect A means none.
     pub max_spot_price: Option<MicroUsd>,
+    /// Nodes that must not be interrupted, where the market is mixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub critical: Option<u32>,
     /// EFA wish.
     pub efa: Option<Efa>,
     /// `cluster`, `partition`, `spread`.

@@ -32,6 +32,8 @@ pub struct Request {
     pub max_cost_per_hour: Option<MicroUsd>,
     /// USD per spot instance-hour.
     pub max_spot_price: Option<MicroUsd>,
+    /// Nodes of a mixed gang that must not be interrupted.
+    pub critical: Option<u32>,
     /// How long to wait for capacity.
     pub wait: Option<Seconds>,
     /// What to do without capacity.
@@ -66,6 +68,7 @@ pub fn merge(options: &Options, plan: Option<&Plan>, notes: &Annotations) -> (Re
         max_cost: smallest(&[options.max_cost, p.max_cost, notes.max_cost]),
         max_cost_per_hour: p.max_cost_per_hour,
         max_spot_price: smallest(&[p.max_spot_price, notes.max_spot_price]),
+        critical: p.critical,
         wait: options.wait,
         otherwise: options.otherwise,
         plan_nodes: p.nodes,

@@ -7,6 +7,7 @@
 //! back.
 
 mod bucket;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,14 @@ pub enum Answer {
         /// When it is expected to be admitted, Unix ms.
         expected_ms: u64,
     },
+}
+
+impl Answer {
+    /// A wait of so many ms: a short one is slept through, of a longer one half.
+    fn waits(wait: u64, now_ms: u64) -> Self {
+        let pause = if wait <= SHORT_MS { wait } else { (wait / 2).min(ASK_MS) };
+        Self::Wait { ask_ms: now_ms.saturating_add(pause), expected_ms: now_ms.saturating_add(wait) }
+    }
 }
 
 /// What EC2 throttled.
@@ -94,6 +103,8 @@ pub struct Budget {
     waiting: BTreeMap<String, Waiting>,
     turns: BTreeMap<u64, String>,
     paid: BTreeMap<String, Paid>,
+    /// Gangs in parts that have begun.
+    begun: BTreeMap<String, parts::Begun>,
     next_turn: u64,
     at_ms: u64,
     swept_ms: u64,
@@ -105,7 +116,7 @@ impl Budget {
     pub fn new(sizes: Buckets, now_ms: u64) -> Self {
         Self {
             sizes,
-            launch: Bucket::new(sizes.launch),
+            launch: Bucket::new(sizes.launch.cautious()),
             change: Bucket::new(sizes.change),
             describe: Bucket::new(sizes.describe),
             terminate: Bucket::new(sizes.terminate),
@@ -115,6 +126,7 @@ impl Budget {
             waiting: BTreeMap::new(),
             turns: BTreeMap::new(),
             paid: BTreeMap::new(),
+            begun: BTreeMap::new(),
             next_turn: 0,
             at_ms: now_ms,
             swept_ms: now_ms,
@@ -127,23 +139,33 @@ impl Budget {
             return;
         }
         self.sizes = sizes;
-        self.launch.resize(sizes.launch);
+        self.launch.resize(sizes.launch.cautious());
         self.change.resize(sizes.change);
         self.describe.resize(sizes.describe);
         self.terminate.resize(sizes.terminate);
         self.instances.resize(sizes.instances);
         self.ended.resize(sizes.ended);
-        self.saved = self.saved.min(self.instances.most - self.instances.held).max(0);
+        self.fit_parts();
+        self.saved = self.saved.min(self.instances.most - self.instances.held - self.spare()).max(0);
     }
 
     /// One CreateFleet of so many instances for a gang. A gang larger than the bucket is admitted when the bucket is
     /// full. Asked again for a launch that is not settled, only the call is counted.
     pub fn admit(&mut self, gang: &str, nodes: u32, now_ms: u64) -> Answer {
+        self.admit_first(gang, nodes, nodes, now_ms)
+    }
+
+    /// The same for the first fleet of a gang that takes several, `total` instances in all: it is admitted when the bucket
+    /// holds all of them, or as many as it can; the others' share is kept for it.
+    pub fn admit_first(&mut self, gang: &str, first: u32, total: u32, now_ms: u64) -> Answer {
         self.flow_in(now_ms);
         let need = match self.paid.get(gang) {
             Some(p) if !p.called => return Answer::Ok,
             Some(_) => 0,
-            None => tokens(nodes).min(self.instances.most),
+            None => {
+                self.drop_parts(gang);
+                tokens(total.max(first)).min(self.instances.most)
+            }
         };
         let turn = self.waiting.get(gang).map_or(self.next_turn, |w| w.turn);
         // While nobody waits, the next one to wait is this one.
@@ -159,12 +181,15 @@ impl Budget {
             self.saved -= from_saved;
             self.instances.held -= need - from_saved;
             self.forget(gang);
+            let need = if need > 0 { self.begin_parts(gang, need, (first, total)) } else { 0 };
             let paid = self.paid.entry(gang.to_owned()).or_insert(Paid { need, called: false });
             paid.called = false;
             return Answer::Ok;
         }
         let wait =
             self.expected(saves, turn, need, lacks).max(ms(calls_lack, self.launch.flow)).max(LEAST_MS);
+        // What has begun comes first.
+        let wait = if lacks > 0 { wait + ms(self.parts_lack(), self.instances.flow) } else { wait };
         let pause = if wait <= SHORT_MS { wait } else { (wait / 2).min(ASK_MS) };
         let (ask_ms, expected_ms) = (now_ms.saturating_add(pause), now_ms.saturating_add(wait));
         if let Some(w) = self.waiting.get_mut(gang) {
@@ -236,6 +261,7 @@ impl Budget {
     /// The gang does not want to launch any more: its turn, what was saved for it and what it did not use are given back.
     pub fn leave(&mut self, gang: &str) {
         self.forget(gang);
+        self.drop_parts(gang);
         if let Some(p) = self.paid.remove(gang)
             && !p.called
         {
@@ -245,7 +271,7 @@ impl Budget {
     }
 
     fn give_back(&mut self, need: i64) {
-        let room = self.instances.most - self.saved;
+        let room = self.instances.most - self.saved - self.spare();
         self.instances.held = self.instances.held.saturating_add(need).min(room);
     }
 
@@ -255,7 +281,8 @@ impl Budget {
         self.turns.remove(&w.turn);
         if saver == Some(w.turn) {
             // The next one saves anew: what is left serves whoever comes.
-            self.instances.held = self.instances.held.saturating_add(self.saved).min(self.instances.most);
+            let room = self.instances.most - self.spare();
+            self.instances.held = self.instances.held.saturating_add(self.saved).min(room);
             self.saved = 0;
         }
     }
@@ -290,6 +317,7 @@ impl Budget {
             Throttled::Launches => {
                 self.instances.slow();
                 self.saved = 0;
+                self.empty_parts();
             }
         }
     }
@@ -314,7 +342,7 @@ impl Budget {
     #[must_use]
     pub fn shown(&mut self, now_ms: u64) -> Vec<Shown> {
         self.flow_in(now_ms);
-        let saved = self.saved;
+        let saved = self.saved + self.spare();
         let mut out: Vec<Shown> = Family::ALL.into_iter().map(|f| self.of(f).shown(f.label(), 0)).collect();
         out.push(self.instances.shown("launched instances", saved));
         out.push(self.ended.shown("ended instances", 0));
@@ -329,8 +357,10 @@ impl Budget {
             self.of(family).flow_in(passed);
         }
         self.ended.flow_in(passed);
-        let room = self.instances.most.saturating_sub(self.instances.held.saturating_add(self.saved));
+        let all = self.instances.held.saturating_add(self.saved).saturating_add(self.spare());
+        let room = self.instances.most.saturating_sub(all);
         let came = self.instances.came(passed).min(room.max(0));
+        let came = came - self.keep_for_parts(came);
         let keep = if self.turns.is_empty() { 0 } else { came - came / 2 };
         self.saved += keep;
         self.instances.held += came - keep;

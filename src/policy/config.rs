@@ -147,6 +147,12 @@ pub struct Pool {
     pub retry_max: Seconds,
     /// `dry_run`, default false: jobs are planned, checked and told, and nothing is launched.
     pub dry_run: bool,
+    /// `split_limit`, default 10m: from the first to the last fleet of a gang that takes several.
+    #[serde(default = "split_limit")]
+    pub split_limit: Seconds,
+    /// `critical_nodes`, default 1: on-demand nodes of a mixed gang, where the plan does not say.
+    #[serde(default = "one")]
+    pub critical_nodes: u32,
     /// `local_partition`.
     pub local_partition: Option<String>,
     /// `max_nodes` of one gang; default: the largest block.
@@ -189,12 +195,27 @@ pub struct Limits {
     pub max_cost_per_job: Option<MicroUsd>,
     /// `collect_most`: instances ended by one pass of collection; None: 20, or a tenth of all where that is more.
     pub collect_most: Option<u32>,
+    /// `fleet_most`, default 1000: instances of one CreateFleet; larger gangs take several.
+    #[serde(default = "fleet_most")]
+    pub fleet_most: u32,
     /// `plan_bytes`, default 65536.
     pub plan_bytes: usize,
     /// `queue`: jobs waiting for the engine, default 4096.
     pub queue: usize,
     /// Limits on what may be spent.
     pub spending: crate::spending::Spending,
+}
+
+fn split_limit() -> Seconds {
+    Seconds(600)
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn fleet_most() -> u32 {
+    crate::limits::FLEET_MOST
 }
 
 /// One thing wrong with burst.toml.

@@ -9,6 +9,7 @@ mod budget;
 pub mod dead;
 pub mod done;
 pub mod operator;
+pub mod parts;
 mod phase;
 pub mod says;
 pub mod step;
@@ -72,6 +73,12 @@ pub struct Member {
     /// When it was granted, Unix ms: its own boot_limit counts from here.
     #[serde(default)]
     pub granted_ms: u64,
+    /// When the last part of its gang was granted, Unix ms, where there are several: boot_limit counts from there.
+    #[serde(default)]
+    pub whole_ms: u64,
+    /// How it is paid for; None in documents of before.
+    #[serde(default)]
+    pub market: Option<burst_plan::Market>,
     /// EC2 was seen without it although nobody here had ended it, Unix ms.
     #[serde(default)]
     pub lost_ms: Option<u64>,
@@ -92,8 +99,16 @@ impl Member {
             failed,
             up: false,
             granted_ms,
+            whole_ms: 0,
+            market: None,
             lost_ms,
         }
+    }
+
+    /// From when its boot_limit counts, Unix ms.
+    #[must_use]
+    pub fn boots_from(&self) -> u64 {
+        self.granted_ms.max(self.whole_ms)
     }
 }
 
@@ -112,12 +127,15 @@ pub struct Retired {
     /// As the member's.
     #[serde(default)]
     pub lost_ms: Option<u64>,
+    /// As the member's.
+    #[serde(default)]
+    pub market: Option<burst_plan::Market>,
 }
 
 impl From<Member> for Retired {
     fn from(m: Member) -> Self {
-        let Member { instance, node, granted_ms, lost_ms, .. } = m;
-        Self { instance, node, ended: false, granted_ms, lost_ms }
+        let Member { instance, node, granted_ms, lost_ms, market, .. } = m;
+        Self { instance, node, ended: false, granted_ms, lost_ms, market }
     }
 }
 
@@ -175,6 +193,9 @@ pub struct Gang {
     /// What its owner was last told about its turn to launch.
     #[serde(default)]
     pub told_turn: Option<Why>,
+    /// The parts of the attempt under way, where one fleet does not do.
+    #[serde(default)]
+    pub split: Option<parts::Split>,
     /// The rung that was granted.
     pub won: Option<Rung>,
     /// The most it can cost, micro-dollars.
@@ -258,6 +279,7 @@ impl Gang {
             dry_since_ms: None,
             dry: Vec::new(),
             told_turn: None,
+            split: None,
             won: None,
             worst: None,
             names: Vec::new(),

@@ -18,6 +18,7 @@ pub mod life;
 pub mod limits;
 pub mod memory;
 pub mod offers;
+pub mod parts;
 pub mod prices;
 pub mod record;
 pub mod spending;

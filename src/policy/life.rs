@@ -64,6 +64,8 @@ pub struct Life {
     pub instances: Vec<Ran>,
     /// Instances that are not listed because there were too many; the cost is then not known.
     pub instances_left_out: u32,
+    /// Time that granted instances waited for the other parts of their gang, all together, ms; it is in their cost.
+    pub idle_ms: u64,
     /// What the nodes reported, by node name.
     pub reports: Vec<NodeReport>,
     /// Nodes that served and whose report did not come.

@@ -6,6 +6,8 @@ pub const PAID_ATTEMPTS: u32 = 2;
 pub const BILLED_LEAST_S: u64 = 60;
 /// CreateFleet's largest MinTargetCapacity (EC2 API reference).
 pub const FLEET_MOST: u32 = 1_000;
+/// Largest gang: its document, with all its instances, is written at each step.
+pub const GANG_MOST: u32 = 4_000;
 /// Hours of a month, as EBS prices are given.
 pub const MONTH_HOURS: u64 = 730;
 /// GiB a root volume is counted with where a pool leaves its size to the image: more than images usually have.

@@ -23,7 +23,11 @@ impl Offer {
     /// Whether the market has it.
     #[must_use]
     pub fn sold(&self, market: Market) -> bool {
-        if market == Market::Spot { self.spot } else { self.on_demand }
+        match market {
+            Market::Spot => self.spot,
+            Market::OnDemand => self.on_demand,
+            Market::Mixed => self.spot && self.on_demand,
+        }
     }
 
     /// Price of one instance-hour, without its volume; a mixed market has none.

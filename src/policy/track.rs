@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 mod tests;
 
 /// Instances remembered of one life: two paid attempts of the largest fleet, with what they replace.
-pub const SPENT: usize = 4_096;
+pub const SPENT: usize = 8_192;
 /// Slurm's NO_VAL (slurm.h): a number that was never set.
 const NO_VAL: u32 = 0xffff_fffe;
 
@@ -41,6 +41,8 @@ pub struct Track {
     pub left_out: u32,
     /// Slurm's record of this life, as it was last seen.
     pub facts: SlurmFacts,
+    /// Time that granted instances waited for the other parts of their gang, all together, ms.
+    pub idle_ms: u64,
     /// Why the gang was last given back.
     pub why: String,
     /// Slurm had cleared COMPLETING (or there was nothing to wait for), Unix ms.
@@ -167,6 +169,7 @@ fn finish(
         phases: track.phases,
         instances: track.spent,
         instances_left_out: track.left_out,
+        idle_ms: track.idle_ms,
         unseen: track.unseen,
         cleared_ms: track.cleared_ms,
         trouble,
@@ -252,6 +255,7 @@ fn stamp(track: &mut Track, before: &Gang, g: &Gang, now: u64) {
             }
             p.planned_ms.get_or_insert(now);
             p.launch_ms.get_or_insert(now);
+            let rung = g.split.as_ref().map_or(rung, |s| &s.whole);
             if g.members.is_empty() && track.rung.as_ref() != Some(rung) {
                 track.rung = Some(rung.clone());
             }
@@ -322,7 +326,7 @@ fn gone(track: &mut Track, before: &Gang, g: &Gang, now: u64) {
     }
     for r in before.retired.iter().filter(|r| !r.ended && !still.contains(r.instance.as_str())) {
         let mut m = Member::new(r.instance.clone(), r.node.clone(), r.granted_ms);
-        m.lost_ms = r.lost_ms;
+        (m.lost_ms, m.market) = (r.lost_ms, r.market);
         let ran = ran(track, before, &m, Purpose::Replaced, now);
         keep(track, ran);
     }
@@ -348,7 +352,7 @@ fn ran(track: &Track, g: &Gang, m: &Member, purpose: Purpose, now: u64) -> Ran {
         node: m.node.clone(),
         instance_type: rung.map_or_else(String::new, |r| r.instance_type.clone()),
         zone: rung.map_or_else(String::new, |r| r.zone.clone()),
-        market: rung.map(|r| r.market),
+        market: m.market.or(rung.map(|r| r.market)),
         efa: rung.map_or(0, |r| r.efa),
         grouped: g.group.is_some(),
         attempt: g.attempt.saturating_sub(track.before.0).max(1),

@@ -44,7 +44,7 @@ pub const ENTRIES: [Entry; 8] = [
     Entry {
         name: c"burst-market",
         argument: c"MARKET",
-        usage: c"how instances are paid for: on-demand or spot",
+        usage: c"how instances are paid for: on-demand, spot or mixed",
         optional: false,
     },
     Entry {

@@ -1,7 +1,7 @@
 //! EC2 with its moods: slow, throttled, without capacity, answers lost on the way; what was asked for happens even if
 //! who asked is gone.
 
-use crate::{dice::Dice, laws::Laws, published::Published};
+use crate::{dice::Dice, laws::Laws, life::Disk, parts, published::Published};
 use async_trait::async_trait;
 use burst_cloud::{
     Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec,
@@ -44,6 +44,8 @@ pub struct Moody {
     pub mood: Mood,
     /// EC2's throttling, where the story has it.
     pub published: Option<Published>,
+    /// The journal, in which an intent has to be before it leaves.
+    pub disk: Disk,
     /// When this life stopped being the active controller, true ms; 0: it is.
     pub passive_since: Arc<AtomicU64>,
 }
@@ -153,6 +155,10 @@ impl Cloud for Moody {
         let (c, request) = (self.inner.clone(), request.clone());
         let (dice, laws) = (self.dice.clone(), self.laws.clone());
         let (nodes, at) = (u64::from(request.nodes), self.dice.passed_ms());
+        if !parts::journalled(&self.disk, &request) {
+            let gang = request.tags.get("slurm-burst:gang").cloned().unwrap_or_default();
+            self.laws.broke(at, format!("gang {gang}: CreateFleet of an intent that is not in the journal"));
+        }
         if let Some(p) = self.published.as_ref().filter(|p| !p.launches(nodes, at)) {
             return Err(p.refuse("CreateFleet"));
         }

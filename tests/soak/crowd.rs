@@ -8,7 +8,7 @@ use crate::{
     nodes,
     published::Published,
     slurm::Slurm,
-    story::Now,
+    story::{Kind, Now},
     users,
 };
 use burst_cloud::fake::FakeCloud;
@@ -103,6 +103,7 @@ async fn tell(seed: u64, crowd: Crowd) -> Served {
         disk: disk(),
         full: Arc::default(),
         config,
+        kind: Kind::of(1),
     };
     let now = Now::default();
     tokio::spawn(async move {

@@ -15,6 +15,7 @@ mod life;
 mod money;
 mod nodes;
 mod operators;
+mod parts;
 mod published;
 mod seat;
 mod slurm;

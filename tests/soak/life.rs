@@ -59,6 +59,8 @@ pub struct Outside {
     pub full: Arc<AtomicBool>,
     /// burst.toml.
     pub config: Arc<Config>,
+    /// What kind of story it is.
+    pub kind: crate::story::Kind,
 }
 
 /// One life.
@@ -113,6 +115,7 @@ impl Life {
             laws: out.slurm.laws.clone(),
             mood: out.mood.clone(),
             published: out.published.clone(),
+            disk: out.disk.clone(),
             passive_since: passive_since.clone(),
         };
         let hands = Hands {

@@ -6,7 +6,7 @@ use crate::{
     life::{Life, Outside, ask},
     nodes,
     slurm::State,
-    story::{Now, outside, quiet},
+    story::{Kind, Now, outside, quiet},
     users,
 };
 use burst_engine::core::{Question, operate::Wish};
@@ -29,7 +29,7 @@ fn on_stage<F: Future<Output = Story>>(story: impl FnOnce(Outside, Now) -> F) ->
     let laws = Laws::default();
     runtime.block_on(async {
         let dice = Dice::new(4);
-        let out = outside(&dice, &laws);
+        let out = outside(&dice, &laws, Kind::of(1));
         let daemon = out.slurm.clone();
         tokio::spawn(async move {
             loop {

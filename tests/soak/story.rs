@@ -5,7 +5,7 @@ use crate::{
     dice::Dice,
     laws::Laws,
     life::{Life, Outside, disk},
-    nodes,
+    nodes, parts,
     slurm::{Slurm, State},
     users,
 };
@@ -22,6 +22,49 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
+
+/// What kind of story a seed tells: the odd ones of gangs of one fleet, the even ones of gangs in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// `[limits] fleet_most`.
+    fleet_most: u32,
+    /// `[rates] instances`.
+    instances: &'static str,
+    /// Types of the two blocks.
+    pub types: [&'static str; 2],
+    /// Every second job asks for a mixed market.
+    pub mixed: bool,
+}
+
+impl Kind {
+    /// By seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let (types, mixed) = (["c6in.32xlarge", "c5n.18xlarge"], true);
+        match seed % 6 {
+            // Parts come one after another as fast as EC2 answers, or as its bucket of instances fills.
+            0 => Self { fleet_most: 8, instances: "12/2", types, mixed },
+            2 => Self { fleet_most: 3, instances: "1000/2", types, mixed },
+            4 => Self { fleet_most: 8, instances: "1000/2", types, mixed },
+            _ => Self {
+                fleet_most: 1_000,
+                instances: "1000/2",
+                types: ["hpc7a.96xlarge", "hpc6a.48xlarge"],
+                mixed: false,
+            },
+        }
+    }
+
+    fn toml(&self) -> String {
+        let markets = if self.mixed { "markets_allowed = [\"on-demand\", \"mixed\"]" } else { "" };
+        let [one, other] = self.types;
+        TOML.replace("MARKETS", markets)
+            .replace("ONE", one)
+            .replace("OTHER", other)
+            .replace("FLEET_MOST", &self.fleet_most.to_string())
+            .replace("INSTANCES", self.instances)
+    }
+}
 
 const TOML: &str = r#"
 [cluster]
@@ -41,14 +84,20 @@ epilog_limit = "30s"
 orphan_limit = "60s"
 retry_min = "5s"
 retry_max = "30s"
+split_limit = "60s"
+MARKETS
+[limits]
+fleet_most = FLEET_MOST
+[rates]
+instances = "INSTANCES"
 [capacity]
 forget = "5s"
 longest = "30s"
 [[pool.efa.block]]
-type = "hpc7a.96xlarge"
+type = "ONE"
 nodes = "efa7-[0001-0048]"
 [[pool.efa.block]]
-type = "hpc6a.48xlarge"
+type = "OTHER"
 nodes = "efa6-[0001-0048]"
 [record]
 enabled = false
@@ -102,8 +151,8 @@ pub fn run(seed: u64, jobs: u64) -> Told {
 }
 
 /// A cluster and its cloud, before slurmctld starts.
-pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
-    let config = Arc::new(Config::parse(TOML, "burst.toml").expect("the configuration is right"));
+pub(crate) fn outside(dice: &Dice, laws: &Laws, kind: Kind) -> Outside {
+    let config = Arc::new(Config::parse(&kind.toml(), "burst.toml").expect("the configuration is right"));
     let ec2 = FakeCloud::new();
     for (subnet, zone) in [("subnet-0aa11", "us-east-2b"), ("subnet-0aa12", "us-east-2a")] {
         ec2.add_subnet(subnet, zone, 4_000);
@@ -127,12 +176,13 @@ pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
         disk: disk(),
         full: Arc::default(),
         config,
+        kind,
     }
 }
 
 async fn tell(seed: u64, jobs: u64, laws: Laws) {
     let dice = Dice::new(seed);
-    let out = outside(&dice, &laws);
+    let out = outside(&dice, &laws, Kind::of(seed));
     let (slurm, ec2) = (out.slurm.clone(), out.ec2.clone());
     let now = Now::default();
     let hopeless = Arc::new(AtomicU64::new(dice.range(0, 60)));
@@ -144,6 +194,7 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
         }
     });
     tokio::spawn(nodes::run(out.clone(), now.clone(), hopeless.clone()));
+    tokio::spawn(parts::watch(out.clone()));
     let mut life = Life::begin(&out);
     now.set(Some(life.handle.clone()));
     let people: Vec<_> =
@@ -158,9 +209,10 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
     out.mood.set(0);
     out.trouble.store(0, Ordering::Relaxed);
     hopeless.store(0, Ordering::Relaxed);
-    for kind in TYPES {
+    for kind in out.kind.types {
         for zone in ZONES {
             ec2.set_capacity(kind, zone, Market::OnDemand, 100_000);
+            ec2.set_capacity(kind, zone, Market::Spot, 100_000);
         }
     }
     for person in people {
@@ -173,7 +225,6 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
     judge(&out, &laws, &life);
 }
 
-const TYPES: [&str; 2] = ["hpc7a.96xlarge", "hpc6a.48xlarge"];
 const ZONES: [&str; 2] = ["us-east-2b", "us-east-2a"];
 
 /// Something goes wrong.
@@ -199,10 +250,12 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
             restart(out, now, Duration::from_millis(200)).await
         }
         35..60 => {
-            let (kind, zone) = (dice.pick(&TYPES).unwrap_or(""), dice.pick(&ZONES).unwrap_or(""));
+            let (kind, zone) = (dice.pick(&out.kind.types).unwrap_or(""), dice.pick(&ZONES).unwrap_or(""));
             let left = dice.range(0, 12);
-            note(format!("====   capacity of {kind} in {zone}: {left}"));
-            out.ec2.set_capacity(kind, zone, Market::OnDemand, u32::try_from(left).unwrap_or(0));
+            let spot = out.kind.mixed && dice.chance(500);
+            let market = if spot { Market::Spot } else { Market::OnDemand };
+            note(format!("====   capacity of {kind} ({}) in {zone}: {left}", market.word()));
+            out.ec2.set_capacity(kind, zone, market, u32::try_from(left).unwrap_or(0));
             life
         }
         60..72 => {
@@ -285,23 +338,19 @@ fn judge(out: &Outside, laws: &Laws, life: &Life) {
     }
     drop(t);
     crate::money::judge(out, laws, at);
+    parts::judge(out);
     // One fleet per intent, whatever was asked again.
     let mut intents: BTreeMap<(String, String, String), u32> = BTreeMap::new();
-    let mut paid: BTreeMap<String, u32> = BTreeMap::new();
     for (request, answer) in out.ec2.fleets() {
         let tag = |k: &str| request.tags.get(k).cloned().unwrap_or_default();
         let key = (tag("slurm-burst:gang"), tag("slurm-burst:attempt"), tag("slurm-burst:intent"));
         if !answer.instances.is_empty() {
             *intents.entry(key.clone()).or_default() += 1;
-            *paid.entry(key.0).or_default() += 1;
             laws.count("fleets");
         }
     }
     for ((gang, attempt, intent), n) in intents.into_iter().filter(|(_, n)| *n > 1) {
         laws.broke(at, format!("gang {gang} attempt {attempt} intent {intent}: {n} fleets"));
-    }
-    for (gang, n) in paid.into_iter().filter(|(_, n)| *n > 2) {
-        laws.broke(at, format!("gang {gang}: {n} paid attempts"));
     }
     let panics = life.handle.shared.panics.load(Ordering::Relaxed);
     if panics > 0 {

@@ -40,7 +40,7 @@ pub struct PlanArgs {
     /// Instance types in order of preference
     #[arg(long, value_name = "LIST", help_heading = "Options of slurm-burst")]
     burst_types: Option<String>,
-    /// on-demand or spot
+    /// on-demand, spot or mixed
     #[arg(long, value_name = "MARKET", help_heading = "Options of slurm-burst")]
     burst_market: Option<String>,
     /// required, preferred or off

@@ -66,6 +66,7 @@ fn committed(gang: &Gang) -> (MicroUsd, MicroUsd) {
     }
     let rung = gang.won.as_ref().or(gang.track.rung.as_ref());
     let rung = match &gang.phase {
+        Phase::Launching { .. } if gang.split.is_some() => gang.split.as_ref().map(|s| &s.whole),
         Phase::Launching { rung, .. } if gang.won.is_none() => Some(rung),
         _ => rung,
     };

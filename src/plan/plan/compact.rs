@@ -46,6 +46,7 @@ pub fn compact(plan: &Plan) -> String {
     };
     number("nodes", plan.nodes.map(u64::from));
     number("processes", plan.processes.map(u64::from));
+    number("critical", plan.critical.map(u64::from));
     number("spot_price", plan.max_spot_price.map(|m| m.0));
     number("cost", plan.max_cost.map(|m| m.0));
     number("hourly", plan.max_cost_per_hour.map(|m| m.0));
@@ -104,6 +105,7 @@ fn take(plan: &mut Plan, key: &str, value: &str) -> Option<()> {
         "zones" => plan.zones = list(is_zone)?,
         "nodes" => plan.nodes = Some(count()?),
         "processes" => plan.processes = Some(count()?),
+        "critical" => plan.critical = Some(count()?),
         "spot_price" => plan.max_spot_price = Some(money()?),
         "cost" => plan.max_cost = Some(money()?),
         "hourly" => plan.max_cost_per_hour = Some(money()?),

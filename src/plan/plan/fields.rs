@@ -77,6 +77,7 @@ fn instances(plan: &mut Plan, root: &Object<'_, '_>, notes: &Notes<'_>) {
         "mixed" => Market::Mixed,
         _ => Market::OnDemand,
     });
+    plan.critical = o.count("critical_nodes");
     plan.max_spot_price = o.usd("max_spot_price");
     plan.zones = zones(&o, notes);
     plan.placement = placement(&o, "placement_group");

@@ -72,6 +72,8 @@ pub(super) fn costs(
         }
         if let Some(time) = job.time_limit {
             let bound = cost::worst(hourly, rung.nodes, time, pool, site.kill_margin);
+            let parts = crate::parts::of(site, pool, request, rung);
+            let bound = bound.plus(crate::parts::worst_waiting(&parts, hourly, pool));
             worst = Some(worst.map_or(bound, |w| w.max(bound)));
         }
     }

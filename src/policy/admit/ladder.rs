@@ -7,6 +7,7 @@ use super::{
 use crate::{
     config::{Block, Placement, Pool},
     limits::SMALL_USE_PERCENT,
+    parts,
 };
 use burst_plan::{Efa, Geometry, Market, MicroUsd, Request, geometry::nodes_for, request::compare};
 
@@ -45,6 +46,7 @@ pub(super) fn admission(
         ));
     }
     tell(pool, job, &ladder, worst_cost, &mut notices);
+    tell_parts(site, pool, request, &ladder, &mut notices);
     Ok(Admission { pool: pool.name.clone(), ladder, worst_cost, otherwise, wait, notices })
 }
 
@@ -172,11 +174,6 @@ fn market(
     notices: &mut Vec<String>,
 ) -> Result<Market, String> {
     let Some(wanted) = request.market else { return Ok(pool.market) };
-    if wanted == Market::Mixed {
-        return Err(
-            "mixed gangs (part on-demand, part spot) are not supported yet; write on-demand or spot".into()
-        );
-    }
     let allowed = pool.markets_allowed.contains(&wanted);
     let offers = site.offers.pool(&pool.name);
     let sold = blocks.iter().any(|(i, _)| offers.get(*i).is_none_or(|o| o.sold(wanted)));
@@ -248,7 +245,14 @@ fn rungs(
             why.push(format!("on {kind}: it needs {nodes} nodes, at most {most} are allowed"));
             continue;
         }
-        let hourly = hourly(pool, offer, market);
+        let hourly = match market {
+            Market::Mixed => {
+                let price = |m| hourly(pool, offer, m);
+                let critical = parts::critical(pool, request);
+                parts::mean_hourly(nodes, critical, price(Market::OnDemand), price(Market::Spot))
+            }
+            one => hourly(pool, offer, one),
+        };
         for (zone, subnet) in zones {
             let rung = Rung {
                 block: index,
@@ -259,8 +263,14 @@ fn rungs(
                 nodes,
                 efa: if efa == Efa::Off { 0 } else { block.efa_max },
                 hourly,
-                max_price: if market == Market::Spot { request.max_spot_price } else { None },
+                max_price: if market == Market::OnDemand { None } else { request.max_spot_price },
             };
+            if let Err(e) =
+                parts::fits(&parts::of(site, pool, request, &rung), site.config.rates.instances, pool)
+            {
+                why.push(format!("on {kind}: {e}"));
+                break;
+            }
             match efa == Efa::Preferred && block.efa_max == 0 {
                 true => plain.push(rung),
                 false => ladder.push(rung),
@@ -273,6 +283,16 @@ fn rungs(
         return Err(format!("the job fits nothing in pool {}: {}", pool.name, why.join("; ")));
     }
     Ok(ladder)
+}
+
+/// What a gang that takes several fleets is told of them.
+fn tell_parts(site: Site<'_>, pool: &Pool, request: &Request, ladder: &[Rung], notices: &mut Vec<String>) {
+    let Some(first) = ladder.first() else { return };
+    let cut = parts::of(site, pool, request, first);
+    if cut.len() > 1 {
+        let forecast = parts::forecast(&cut, site.config.rates.instances);
+        notices.insert(1.min(notices.len()), parts::notice(&cut, &forecast, pool));
+    }
 }
 
 fn tell(pool: &Pool, job: &Geometry, ladder: &[Rung], worst: Option<MicroUsd>, notices: &mut Vec<String>) {

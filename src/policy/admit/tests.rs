@@ -125,8 +125,6 @@ fn law7_what_has_no_bound_is_refused() {
 fn what_is_not_there_yet_says_so() {
     let het = Geometry { het_offset: Some(0), ..job(1) };
     assert!(refused(decide(&Request::default(), &het)).contains("heterogeneous"));
-    let mixed = Request { market: Some(Market::Mixed), ..Request::default() };
-    assert!(refused(decide(&mixed, &job(1))).contains("mixed"));
     let home = Request { should_burst: Some(false), ..Request::default() };
     assert!(refused(decide(&home, &job(1))).contains("partition cpu"));
     let big = Geometry { min_nodes: Some(65), ..job(65) };

@@ -171,6 +171,7 @@ fn limits(t: &Table<'_, '_>) -> Limits {
     let limits = Limits {
         max_nodes: t.small("max_nodes", 1, 100_000),
         max_cost_per_job: t.usd("max_cost_per_job"),
+        fleet_most: t.small("fleet_most", 1, crate::limits::FLEET_MOST).unwrap_or(crate::limits::FLEET_MOST),
         collect_most: t.small("collect_most", 1, 100_000),
         plan_bytes: size("plan_bytes", 1_024, 120_000, PLAN_BYTES),
         queue: size("queue", 16, 1_000_000, 4_096),
@@ -212,14 +213,13 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
     for m in t.texts("markets_allowed") {
         match MARKETS.iter().find(|(w, _)| *w == m) {
             Some((_, m)) => allowed.push(*m),
-            None => t.error("markets_allowed", format!("`{m}` is not a market: write on-demand or spot")),
+            None => {
+                t.error("markets_allowed", format!("`{m}` is not a market: write on-demand, spot or mixed"))
+            }
         }
     }
     if !allowed.contains(&market) {
         allowed.insert(0, market);
-    }
-    if allowed.contains(&Market::Mixed) {
-        t.error("market", "mixed gangs are not supported yet: write on-demand or spot");
     }
     let efa_words = [("required", Efa::Required), ("preferred", Efa::Preferred), ("off", Efa::Off)];
     let efa = t.word("efa", &efa_words).unwrap_or(Efa::Preferred);
@@ -258,8 +258,10 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         retry_min: time("retry_min", 30),
         retry_max: time("retry_max", 600),
         dry_run: t.flag("dry_run").unwrap_or(false),
+        split_limit: time("split_limit", 600),
+        critical_nodes: t.small("critical_nodes", 1, crate::limits::GANG_MOST).unwrap_or(1),
         local_partition: t.text("local_partition"),
-        max_nodes: t.small("max_nodes", 1, crate::limits::FLEET_MOST).unwrap_or(most),
+        max_nodes: t.small("max_nodes", 1, crate::limits::GANG_MOST).unwrap_or(most),
         max_cost_per_job: t.usd("max_cost_per_job"),
         blocks,
         name,
@@ -333,6 +335,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             604_800,
             "is from 5s to 7d: shorter, and a slow answer ends nodes",
         ),
+        ("split_limit", p.split_limit, 1, 7_200, "is from 1s to 2h"),
         ("retry_min", p.retry_min, 1, 86_400, "is from 1s to 1d"),
         ("retry_max", p.retry_max, 1, 86_400, "is from 1s to 1d"),
     ] {
@@ -347,7 +350,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
                 if facts.is_none() { " that is known of: if it has, write efa = N in its block" } else { "" };
             t.error("efa", format!("required, but {} has no EFA{unknown}", b.instance_type));
         }
-        if p.market == Market::Spot && facts.is_some_and(|f| !f.spot) {
+        if matches!(p.market, Market::Spot | Market::Mixed) && facts.is_some_and(|f| !f.spot) {
             t.error("market", format!("{} is not sold as spot", b.instance_type));
         }
         if p.public_ip && facts.is_some_and(|f| f.cards.len() > 1) {

@@ -113,7 +113,6 @@ fn what_cannot_work_is_refused() {
         ("team = ", "\"\" = ", "a tag without a name"),
         ("team = ", "\"slurm-burst:job\" = ", "not the site's to set"),
         ("efa = \"required\"", "market = \"spot\"", "is not sold as spot"),
-        ("efa = \"required\"", "market = \"mixed\"", "not supported yet"),
         ("efa = \"required\"", "public_ip = true", "no public address"),
         ("2000.0", "-5.0", "limits.max_cost_per_job"),
         (

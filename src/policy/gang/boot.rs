@@ -1,7 +1,8 @@
 //! From the grant to the job's start: what registers, what does not, and what is replaced.
 
 use super::{Gang, House, JobView, Phase, Retired, Stage, Then, step};
-use crate::limits::PAID_ATTEMPTS;
+use crate::{admit::Rung, limits::PAID_ATTEMPTS, parts::Part};
+use burst_plan::Market;
 
 /// Most times that addresses are told again to one boot.
 const RETELLS: u8 = 4;
@@ -38,9 +39,9 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, deadline: u64, now: u64) {
         let limit = limit_ms(g, house);
         let absent = || g.members.iter().enumerate().filter(|(_, m)| !(m.asked && ready(m)));
         let late: Vec<usize> =
-            absent().filter(|(_, m)| now >= m.granted_ms + limit).map(|(i, _)| i).collect();
+            absent().filter(|(_, m)| now >= m.boots_from() + limit).map(|(i, _)| i).collect();
         if late.is_empty() {
-            let next = absent().map(|(_, m)| m.granted_ms + limit).min().unwrap_or(now + limit);
+            let next = absent().map(|(_, m)| m.boots_from() + limit).min().unwrap_or(now + limit);
             g.phase = Phase::Booting { deadline_ms: next };
             return;
         }
@@ -82,7 +83,7 @@ fn unfit(m: &super::Member, house: &dyn House) -> Option<String> {
 pub(super) fn overdue(g: &Gang, house: &dyn House, now: u64) -> Option<String> {
     let limit = limit_ms(g, house);
     let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
-    let m = g.members.iter().find(|m| m.up && now >= m.granted_ms + limit && !ready(m))?;
+    let m = g.members.iter().find(|m| m.up && now >= m.boots_from() + limit && !ready(m))?;
     Some(format!("{} ({}) was not registered within boot_limit", m.node, m.instance))
 }
 
@@ -92,7 +93,9 @@ fn replace(g: &mut Gang, house: &dyn House, which: &[usize], (code, text): (&str
         return step::give_up(g, code, text, now);
     };
     let Some(won) = &g.won else { return step::give_up(g, code, text, now) };
-    let rung = crate::admit::Rung { nodes: u32::try_from(which.len()).unwrap_or(u32::MAX), ..won.clone() };
+    let nodes = u32::try_from(which.len()).unwrap_or(u32::MAX);
+    let rung = crate::admit::Rung { nodes, ..won.clone() };
+    let Some(rung) = alike(g, which, house, &rung) else { return step::give_up(g, code, text, now) };
     g.last_error =
         Some(super::LastError { code: code.into(), message: text.clone(), request_id: None, at_ms: now });
     let (mut stay, mut go) = (Vec::new(), Vec::new());
@@ -105,6 +108,23 @@ fn replace(g: &mut Gang, house: &dyn House, which: &[usize], (code, text): (&str
     g.intent += 1;
     g.unsure = true;
     g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, format!("{text}; replaced"), now);
+}
+
+/// The one fleet that can replace these nodes: all of one market, and no more than a fleet takes. A critical node of a
+/// mixed gang is not replaced: its name, and so its rank, would be another's.
+fn alike(g: &Gang, which: &[usize], house: &dyn House, rung: &Rung) -> Option<Rung> {
+    let market = |m: &super::Member| m.market.unwrap_or(rung.market);
+    let mut kinds = which.iter().filter_map(|i| g.members.get(*i)).map(market);
+    let kind = kinds.next().filter(|k| kinds.all(|other| other == *k))?;
+    let mixed = rung.market == Market::Mixed;
+    if mixed && kind != Market::Spot {
+        return None;
+    }
+    let price = |p: &Part| p.market == kind;
+    let hourly =
+        g.won.as_ref().and_then(|w| house.parts(g, w).into_iter().find(price)).and_then(|p| p.hourly);
+    let one = Part { first: 0, nodes: rung.nodes, market: kind, hourly }.of(rung);
+    (house.parts(g, &one).len() == 1).then_some(one)
 }
 
 /// Names for replacements; None where nothing is to be replaced. A replacement is a paid attempt: what the retired ones

@@ -1,7 +1,8 @@
 //! From an effect's outcome to the gang's next phase.
 
 use super::{
-    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, budget, dead, step,
+    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, budget, dead,
+    parts, step,
 };
 use crate::{admit::Rung, classify::Class};
 
@@ -106,7 +107,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             }
             // One boot_limit for everything between its grant and its registration: it is what the cost counts. One that
             // is replaced gets another; those that wait with it do not.
-            let granted = g.members.iter().map(|m| m.granted_ms).min().unwrap_or(now);
+            let granted = g.members.iter().map(Member::boots_from).min().unwrap_or(now);
             let deadline_ms = granted + boot::limit_ms(g, house);
             g.enter(Phase::Booting { deadline_ms }, "instances are booting", now);
             None
@@ -250,18 +251,21 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.unsure = false;
     g.sent = false;
     let got = u32::try_from(grant.instances.len()).unwrap_or(u32::MAX);
-    // A replacement has members already: only the names nobody has are to be filled.
-    let bare: Vec<String> =
-        g.names.iter().filter(|n| !g.members.iter().any(|m| m.node == **n)).cloned().collect();
+    // A replacement has members already, and so has a later part: only the names nobody has are to be filled.
+    let bare = parts::bare(g);
     if got == rung.nodes && bare.len() == grant.instances.len() {
         let mut ids = grant.instances;
         ids.sort();
-        let text = match g.members.is_empty() {
-            true => format!("{} granted whole: {got} instances", grant.fleet),
-            false => format!("{} replaces {got} of {} instances", grant.fleet, g.names.len()),
+        let text = match (g.members.is_empty(), &g.split) {
+            (true, _) => format!("{} granted whole: {got} instances", grant.fleet),
+            (_, None) => format!("{} replaces {got} of {} instances", grant.fleet, g.names.len()),
+            (_, Some(_)) => format!("{} granted the last part: {got} instances", grant.fleet),
         };
-        g.members.extend(ids.into_iter().zip(bare).map(|(instance, node)| Member::new(instance, node, now)));
-        g.paid += 1;
+        g.members.extend(parts::members(ids, bare, rung.market, now));
+        if !parts::granted(g, &grant.fleet, now) {
+            g.fleet = Some(grant.fleet);
+            return None;
+        }
         g.granted_ms = Some(now);
         g.won.get_or_insert_with(|| rung.clone());
         g.fleet = Some(grant.fleet);
@@ -278,8 +282,9 @@ fn fleet(g: &mut Gang, rung: &Rung, grant: Grant, now: u64) -> Option<Rung> {
     g.blame(&t, now);
     if got > 0 {
         // EC2 broke its promise of all or nothing: give the part back, whatever it is.
-        g.members.extend(grant.instances.into_iter().map(|i| Member::new(i, String::new(), now)));
-        g.paid += 1;
+        let nameless = vec![String::new(); grant.instances.len()];
+        g.members.extend(parts::members(grant.instances, nameless, rung.market, now));
+        g.paid += u32::from(!parts::has_begun(g));
         let text = format!("{got} of {} granted: given back", rung.nodes);
         let then = match g.paid >= step::PAID_ATTEMPTS {
             true => Then::Failed(text.clone()),
@@ -312,6 +317,7 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
     let says_nothing = matches!(t.class, Class::Auth | Class::Throttle | Class::Transient | Class::Unknown);
     if t.ambiguous || (g.sent && says_nothing) {
         g.sent = true;
+        g.unsure = true;
         // Only a replay with the same token can tell: never give an unanswered intent up.
         let retry_ms = now + if t.class == Class::Auth { PAUSE_MOST_MS } else { backoff(tries, house) };
         g.phase = Phase::Launching { rung: rung.clone(), retry_ms, tries: tries.saturating_add(1) };
@@ -332,12 +338,17 @@ fn launch_failed(g: &mut Gang, rung: &Rung, t: &Trouble, house: &dyn House, now:
 /// EC2 said no: no instance exists, no node was touched.
 fn refused(g: &mut Gang, rung: &Rung, class: Class, now: u64) -> Option<Rung> {
     let code = g.last_error.as_ref().map_or_else(String::new, |e| e.code.clone());
+    let place = parts::without_room(g, rung);
+    if parts::refused(g, class, &code, now) {
+        return (class == Class::Capacity).then_some(place);
+    }
     if !g.members.is_empty() {
         let why = g.last_error.as_ref().map_or_else(String::new, |e| e.message.clone());
         step::give_up(g, &code, format!("a failed node could not be replaced: {code}: {why}"), now);
         return (class == Class::Capacity).then(|| rung.clone());
     }
     g.names.clear();
+    g.split = None;
     match class {
         Class::Auth | Class::Configuration => {
             let until_ms = Some(now + BROKEN_MS);

@@ -34,6 +34,7 @@ pub fn sentence(g: &Gang) -> String {
         Phase::Submitted | Phase::Held => HELD.to_owned(),
         Phase::Waiting { why, until_ms } => waiting(g, why, *until_ms),
         Phase::Planned => "choosing where to launch".to_owned(),
+        Phase::Launching { .. } if g.split.is_some() => launching(g),
         Phase::Launching { rung, .. } if !g.members.is_empty() => format!(
             "replacing {} of {} nodes ({} in {}) that did not come up",
             rung.nodes,
@@ -68,6 +69,37 @@ pub fn sentence(g: &Gang) -> String {
             )
         }
         _ => text,
+    }
+}
+
+/// A gang in parts: which one is launched, and what is foretold.
+fn launching(g: &Gang) -> String {
+    let Some(s) = &g.split else { return String::new() };
+    let (at, of, f) = (s.at + 1, s.parts.len(), &s.forecast);
+    let usd = f.usd.map(|u| format!(", USD {u}")).unwrap_or_default();
+    let waits = match f.apart_s {
+        0 => String::new(),
+        apart => format!(
+            "; EC2's rates let the last part through about {apart} s after the first, {} instance-hours are paid until then{usd}",
+            crate::parts::hours(f.idle_s)
+        ),
+    };
+    format!(
+        "launching {} x {} ({}) in {} as {of} fleets ({}), kept only if all are granted, attempt {}: part {at}{waits}",
+        s.whole.nodes,
+        s.whole.instance_type,
+        market(&s.whole),
+        s.whole.zone,
+        crate::parts::words(&s.parts),
+        g.attempt
+    )
+}
+
+/// ` as 2 fleets (500 + 1000)`, nothing for one.
+pub(super) fn fleets(parts: &[crate::parts::Part]) -> String {
+    match parts.len() {
+        0 | 1 => String::new(),
+        n => format!(" as {n} fleets ({})", crate::parts::words(parts)),
     }
 }
 

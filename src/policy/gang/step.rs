@@ -1,7 +1,8 @@
 //! From a gang and the world to the next effect.
 
 use super::{
-    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, budget, says, turns,
+    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, budget, parts, says,
+    turns,
 };
 use crate::admit::Verdict;
 use burst_plan::Else;
@@ -48,7 +49,9 @@ pub fn wake(g: &Gang) -> Option<u64> {
     match &g.phase {
         Phase::Submitted => Some(g.since_ms + RECORD_MS),
         Phase::Waiting { until_ms, .. } => *until_ms,
-        Phase::Launching { retry_ms, .. } | Phase::Ready { retry_ms, .. } => Some(*retry_ms),
+        // Parts that are granted do not wait longer than they may.
+        Phase::Launching { retry_ms, .. } => Some(parts::deadline(g).map_or(*retry_ms, |t| t.min(*retry_ms))),
+        Phase::Ready { retry_ms, .. } => Some(*retry_ms),
         Phase::Granted { look_ms } => Some(*look_ms),
         Phase::Booting { deadline_ms, .. } | Phase::Released { deadline_ms } => Some(*deadline_ms),
         Phase::Ending { stage: Stage::Epilog { deadline_ms }, .. } => Some(*deadline_ms),
@@ -154,7 +157,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     let paid = matches!(
         g.phase,
         Phase::Granted { .. } | Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. }
-    );
+    ) || parts::has_begun(g);
     if g.user_hold && paid {
         end(g, Then::Again { rung: 0 }, Stage::PowerDown, "held by its owner: given back", now_ms);
         return;
@@ -268,6 +271,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         // What EC2 has refused so far is no launch yet: it waits like the others.
         Phase::Launching { .. } if !g.sent && g.members.is_empty() && house.stopped(&g.pool).is_some() => {
             g.unsure = false;
+            g.split = None;
             g.names.clear();
             g.enter(Phase::Planned, "stopped before anything was granted", now);
             None
@@ -275,6 +279,11 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         Phase::Launching { .. } | Phase::Granted { .. } if boot::overdue(g, house, now).is_some() => {
             let text = boot::overdue(g, house, now).unwrap_or_default();
             give_up(g, "BootLimit", text, now);
+            None
+        }
+        Phase::Launching { .. } if parts::late(g, house, now).is_some() => {
+            let (code, text) = parts::late(g, house, now).unwrap_or_default();
+            give_up(g, code, text, now);
             None
         }
         Phase::Launching { rung, retry_ms, tries } => {
@@ -384,7 +393,8 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     let mut no_names = false;
     let mut dry = Vec::new();
     while let Some(rung) = admission.ladder.get(g.rung) {
-        if let Some(t) = house.dry_until(g, rung).filter(|t| !g.insist && *t > now) {
+        let parts = house.parts(g, rung);
+        if let Some(t) = parts::dry_until(g, house, rung, &parts).filter(|t| !g.insist && *t > now) {
             dry.push(says::dry(rung, t));
             g.rung += 1;
             continue;
@@ -397,11 +407,12 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
         if is_dry(g, house) {
             let at_most = g.worst.map(|w| format!(", for at most USD {w}")).unwrap_or_default();
             let what = format!(
-                "{} x {} ({}) in {}{at_most}",
+                "{} x {} ({}) in {}{at_most}{}",
                 rung.nodes,
                 rung.instance_type,
                 says::market(rung),
-                rung.zone
+                rung.zone,
+                says::fleets(&parts)
             );
             let until_ms = Some(now + DRY_MS);
             g.enter(
@@ -426,8 +437,10 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             Some(place) => format!("; no capacity for {place}"),
             None => String::new(),
         };
-        let text = format!("{} x {} in {}{passed}", rung.nodes, rung.instance_type, rung.zone);
-        g.enter(Phase::Launching { rung: rung.clone(), retry_ms: 0, tries: 0 }, text, now);
+        let fleets = says::fleets(&parts);
+        let text = format!("{} x {} in {}{fleets}{passed}", rung.nodes, rung.instance_type, rung.zone);
+        let rung = parts::begin(g, rung, parts, house);
+        g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, text, now);
         return None;
     }
     g.rung = 0;
@@ -465,7 +478,7 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
     let dry: Vec<(&crate::Rung, u64)> =
-        adm.ladder.iter().filter_map(|r| Some((r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
+        adm.ladder.iter().filter_map(|r| Some((r, dry_until(g, house, r).filter(|t| *t > now)?))).collect();
     g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
     // Where every place is remembered, nothing can come of a try before the first is forgotten.
     let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == adm.ladder.len());
@@ -475,9 +488,13 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     None
 }
 
+fn dry_until(g: &Gang, house: &dyn House, rung: &crate::Rung) -> Option<u64> {
+    parts::dry_until(g, house, rung, &house.parts(g, rung))
+}
+
 /// A launch that is left without its answer may have been granted, and is counted as if it was (law 7).
 fn count_unanswered(g: &mut Gang) {
-    if std::mem::take(&mut g.sent) {
+    if std::mem::take(&mut g.sent) && !parts::has_begun(g) {
         g.paid += 1;
     }
 }
@@ -569,6 +586,7 @@ fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
     g.fleet = None;
     g.group = None;
     g.won = None;
+    g.split = None;
     match then {
         Then::Done => g.enter(Phase::Done, "instances ended, names free", now),
         Then::Again { rung } => {

@@ -12,6 +12,7 @@ mod boot;
 mod budget;
 mod forgotten;
 mod operators;
+mod parts;
 mod turns;
 
 struct World {
@@ -28,6 +29,7 @@ struct World {
     stops: RefCell<crate::stops::Stops>,
     budget: Option<crate::asbb::Service>,
     born_ms: u64,
+    fleet_most: u32,
 }
 
 fn rung(zone: &str, nodes: u32) -> Rung {
@@ -72,6 +74,8 @@ fn pool() -> Pool {
         retry_min: Seconds(30),
         retry_max: Seconds(600),
         dry_run: false,
+        split_limit: Seconds(600),
+        critical_nodes: 1,
         local_partition: Some("cpu".into()),
         max_nodes: 8,
         max_cost_per_job: None,
@@ -109,6 +113,7 @@ impl World {
             stops: RefCell::default(),
             budget: None,
             born_ms: 0,
+            fleet_most: 1_000,
         }
     }
     fn pending(&self, held: bool) {
@@ -167,6 +172,9 @@ impl House for World {
             .cloned()
             .collect();
         (free.len() == count as usize).then_some(free)
+    }
+    fn parts(&self, _: &Gang, rung: &Rung) -> Vec<crate::parts::Part> {
+        crate::parts::cut(rung, 1, self.fleet_most, |_| Some(MicroUsd(7_200_000)))
     }
     fn dry_until(&self, _: &Gang, rung: &Rung) -> Option<u64> {
         self.dry.borrow().get(&rung.zone).copied()

@@ -152,6 +152,14 @@ pub trait House {
     fn admit(&self, gang: &Gang) -> Verdict;
     /// Free names of a block, or None where there are too few.
     fn free_names(&self, pool: &str, block: usize, count: u32) -> Option<Vec<String>>;
+    /// The fleets that a gang on this rung takes, in the order in which they are launched.
+    fn parts(&self, _gang: &Gang, rung: &Rung) -> Vec<crate::parts::Part> {
+        vec![crate::parts::Part::whole(rung)]
+    }
+    /// EC2's bucket of launched instances, as burst.toml has it.
+    fn launch_rate(&self) -> crate::budget::Rate {
+        crate::budget::Buckets::default().instances
+    }
     /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64>;
     /// Asks for the gang's turn to launch: EC2's rate budget and the breakers. What is granted is counted until the
@@ -256,13 +264,16 @@ pub struct Trouble {
     pub ambiguous: bool,
 }
 
+/// Instance ids of one grant.
+pub type Launched = Vec<String>;
+
 /// What CreateFleet granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// `fleet-…`.
     pub fleet: String,
     /// Instance ids.
-    pub instances: Vec<String>,
+    pub instances: Launched,
     /// (code, message, meaning) of every entry of Errors.
     pub errors: Vec<(String, String, Class)>,
     /// AWS request id.

@@ -47,11 +47,13 @@ pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<Strin
     let jobs = evidence.last_jobs();
     for ((job, gang), members) in gangs(evidence) {
         let mut intents: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
-        let mut fleets: BTreeSet<&str> = BTreeSet::new();
+        // (attempt, fleet) → when its first instance was born, and how many it has.
+        let mut fleets: BTreeMap<(&str, &str), (u64, usize)> = BTreeMap::new();
         for i in &members {
             let intent = (i.tag("slurm-burst:attempt"), i.tag("slurm-burst:intent"));
             intents.entry(intent).or_default().insert(&i.fleet);
-            fleets.insert(&i.fleet);
+            let fleet = fleets.entry((intent.0, &i.fleet)).or_insert((i.born_ms, 0));
+            *fleet = (fleet.0.min(i.born_ms), fleet.1 + 1);
         }
         for ((attempt, intent), of) in &intents {
             if of.len() > 1 {
@@ -65,13 +67,12 @@ pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<Strin
         let record = jobs.get(job);
         let restarts = record.and_then(|j| field(&j.fields, "Restarts").parse::<usize>().ok()).unwrap_or(0);
         let allowed = expect.paid_attempts * (restarts + 1);
-        if fleets.len() > allowed {
-            found.push(format!(
-                "double launch: job {job} gang {gang}: {} fleets, {allowed} allowed",
-                fleets.len()
-            ));
+        let size = record.and_then(|j| nodes_wanted(field(&j.fields, "NumNodes")));
+        let paid = paid(&fleets, size.unwrap_or(0));
+        if paid > allowed {
+            found.push(format!("double launch: job {job} gang {gang}: {paid} fleets, {allowed} allowed"));
         }
-        let Some(size) = record.and_then(|j| nodes_wanted(field(&j.fields, "NumNodes"))) else { continue };
+        let Some(size) = size else { continue };
         let most = members
             .iter()
             .map(|i| members.iter().filter(|o| o.lived_at(i.born_ms)).count())
@@ -83,6 +84,26 @@ pub fn double_launch(evidence: &Evidence, expect: &Expect, found: &mut Vec<Strin
             ));
         }
     }
+}
+
+/// Fleets, those that make up one gang of `size` nodes counted as one.
+fn paid(fleets: &BTreeMap<(&str, &str), (u64, usize)>, size: usize) -> usize {
+    let mut attempts: BTreeMap<&str, Vec<(u64, usize)>> = BTreeMap::new();
+    for ((attempt, _), fleet) in fleets {
+        attempts.entry(attempt).or_default().push(*fleet);
+    }
+    let of = |mut all: Vec<(u64, usize)>| {
+        all.sort_unstable();
+        let mut sum = 0;
+        let mut count = 0;
+        for (n, (_, instances)) in all.into_iter().enumerate() {
+            // A further part of a gang that is not whole yet is paid for by the first one's attempt.
+            count += usize::from(n == 0 || sum >= size);
+            sum += instances;
+        }
+        count
+    };
+    attempts.into_values().map(of).sum()
 }
 
 /// `4` or `4-4`.

@@ -178,3 +178,73 @@ fn an_array_is_told_that_figures_are_of_one_task() {
     );
     assert!(!told(&job(192)).contains("one task"));
 }
+
+fn offered(text: &str) -> Config {
+    Config::parse(text, "f").expect("good")
+}
+
+const SPOT: &str = r#"
+[cluster]
+listen = "10.0.0.5:6826"
+[aws]
+region = "us-east-2"
+[pool.efa]
+partition = "efa"
+market = "on-demand"
+markets_allowed = ["on-demand", "mixed"]
+zones = { "us-east-2b" = "subnet-0aa11" }
+image = "ami-1"
+security_groups = ["sg-1"]
+max_nodes = 3000
+critical_nodes = 2
+[[pool.efa.block]]
+type = "c6in.32xlarge"
+nodes = "c-[0001-3000]"
+"#;
+
+fn priced(config: &Config, request: &Request, job: &Geometry) -> Verdict {
+    let prices = r#"{"source":"synthetic","regions":{"us-east-2":{"types":{
+        "c6in.32xlarge":{"on-demand":"7.20","spot":"3.60"}}}}}"#;
+    let (types, prices) = (TypeBook::builtin(), Prices::parse(prices).expect("reads"));
+    let offers = Offers::of(config, &types, &prices);
+    let site = Site { config, types: &types, offers: &offers, kill_margin: Seconds(0) };
+    admit(site, &config.pools["efa"], request, job)
+}
+
+fn wide(nodes: u32) -> Geometry {
+    Geometry { ntasks: None, min_nodes: Some(nodes), max_nodes: Some(nodes), ..job(1) }
+}
+
+#[test]
+fn a_mixed_gang_is_priced_by_its_parts_and_bounded_as_if_it_was_on_demand() {
+    let config = offered(SPOT);
+    let mixed =
+        Request { market: Some(Market::Mixed), max_spot_price: Some(MicroUsd(1)), ..Request::default() };
+    let a = admitted(priced(&config, &mixed, &wide(4)));
+    let first = &a.ladder[0];
+    assert_eq!((first.market, first.hourly), (Market::Mixed, Some(MicroUsd(5_400_000))), "two of each");
+    assert!(a.notices[1].contains("as 2 fleets (2 spot + 2 on-demand), kept only if all"), "{:?}", a.notices);
+    // 4 × 7.20 × (3600 + 480 + 300 + 600 s) × 2, and 2 of them waiting for 600 s, twice.
+    assert_eq!(a.worst_cost, Some(MicroUsd(79_680_000 + 4_800_000)));
+    let told = Request { critical: Some(1), ..mixed.clone() };
+    assert!(admitted(priced(&config, &told, &wide(4))).notices[1].contains("1 on-demand + 3 spot"));
+    let never = Config { pools: config.pools.clone(), ..config.clone() };
+    let strict = offered(&SPOT.replace(", \"mixed\"", ""));
+    let bound = Request { market_binds: true, ..mixed.clone() };
+    assert!(refused(priced(&strict, &bound, &wide(4))).contains("does not allow mixed"));
+    assert!(admitted(priced(&never, &bound, &wide(4))).ladder[0].market == Market::Mixed);
+}
+
+#[test]
+fn what_takes_several_fleets_is_told_or_refused_before_anything_is_paid_for() {
+    let config = offered(SPOT);
+    let a = admitted(priced(&config, &Request::default(), &wide(1_500)));
+    assert!(a.notices[1].contains("(500 + 1000)") && a.notices[1].contains("4 min 10 s"), "{:?}", a.notices);
+    assert!(a.notices[1].contains("USD 250.00"), "125,000 instance-seconds at 7.20: {:?}", a.notices);
+    let no = refused(priced(&config, &Request::default(), &wide(2_500)));
+    assert!(no.contains("ask for 2200 nodes at most"), "{no}");
+    // A site to which AWS has granted more.
+    let more = offered(&format!("{SPOT}[rates]\ninstances = \"3000/10\"\n"));
+    let a = admitted(priced(&more, &Request::default(), &wide(2_500)));
+    assert!(a.notices[1].contains("EC2's rates hold them all"), "{:?}", a.notices);
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::stops::{How, Stop};
 
-fn stop(w: &World, how: How) {
+pub(super) fn stop(w: &World, how: How) {
     let stop = Stop { how, who: "alice (uid 1000)".into(), since_ms: 1_790_000_000_000 };
     w.stops.borrow_mut().stop(Some("efa"), stop);
 }

@@ -43,7 +43,7 @@ fn law5_a_forged_environment_only_narrows() {
         ("BURST_OPTS=x", &["burst options"]),
         ("BURST_OPTS={\"image\":\"ami-0evil\"}", &["burst options", "image"]),
         ("BURST_OPTS={\"max_cost\":\"-1\"}", &["max_cost"]),
-        ("BURST_OPTS={\"market\":\"mixed\"}", &["market"]),
+        ("BURST_OPTS={\"market\":\"cheap\"}", &["market"]),
         ("BURST_OPTS={\"types\":[\"p5.48xlarge\"]}", &["p5.48xlarge", "pool efa has"]),
         ("BURST_OPTS={\"pool\":\"gpu\"}", &["no pool `gpu`"]),
     ] {

@@ -30,3 +30,4 @@ mod refusals;
 mod requeue;
 mod sim;
 mod sizes;
+mod vast;

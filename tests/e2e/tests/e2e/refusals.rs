@@ -60,7 +60,7 @@ fn law5_hostile_input_is_refused_with_a_message() {
     for (option, words) in [
         ("--burst-types=hpc7a.2xlarge", &["hpc7a.2xlarge does not exist", "hpc7a.96xlarge"][..]),
         ("--burst-types=;rm", &["instance type"]),
-        ("--burst-market=mixed", &["market", "on-demand or spot"]),
+        ("--burst-market=cheap", &["market", "on-demand, spot or mixed"]),
         ("--burst-market=spot", &["market"]),
         ("--burst-efa=yes", &["required, preferred or off"]),
         ("--burst-max-cost=-5", &["burst-max-cost"]),
