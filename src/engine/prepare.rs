@@ -292,6 +292,7 @@ fn layouts(pool: &Pool) -> Vec<Rung> {
         efa,
         hourly: None,
         max_price: None,
+        reservation: None,
     };
     let mut out = Vec::new();
     for (i, block) in pool.blocks.iter().enumerate() {

@@ -11,6 +11,7 @@ mod check;
 mod ec2;
 mod money;
 mod read;
+mod reservation;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -155,6 +156,12 @@ pub struct Pool {
     pub max_cost_per_job: Option<MicroUsd>,
     /// `[[pool.NAME.block]]`, in order of preference, at least one.
     pub blocks: Vec<Block>,
+    /// `[[pool.NAME.reservation]]`, in order of preference.
+    #[serde(default)]
+    pub reservations: Vec<crate::reservation::Reservation>,
+    /// `reservations_only`, default false: nothing is launched outside of them.
+    #[serde(default)]
+    pub reservations_only: bool,
 }
 
 /// `[[pool.NAME.block]]`: one hardware shape = one range of names.

@@ -172,6 +172,9 @@ pub struct Gang {
     /// Places that were passed over for want of capacity when it began to wait, in words.
     #[serde(default)]
     pub dry: Vec<String>,
+    /// Reservations that could not be used when places were last looked through, and why.
+    #[serde(default)]
+    pub shut: Vec<String>,
     /// What its owner was last told about its turn to launch.
     #[serde(default)]
     pub told_turn: Option<Why>,
@@ -257,6 +260,7 @@ impl Gang {
             rounds: 0,
             dry_since_ms: None,
             dry: Vec::new(),
+            shut: Vec::new(),
             told_turn: None,
             won: None,
             worst: None,

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod offers;
 pub mod prices;
 pub mod record;
+pub mod reservation;
 pub mod spending;
 pub mod stops;
 pub mod track;

@@ -3,6 +3,7 @@
 use super::{
     Admission, Rung, Site,
     bill::{costs, hourly},
+    reserved,
 };
 use crate::{
     config::{Block, Placement, Pool},
@@ -32,6 +33,7 @@ pub(super) fn admission(
     let zones = zones(pool, request, &mut notices);
     placement(pool, request, &mut notices);
     let ladder = rungs(site, pool, request, job, (&blocks, market, &zones, efa))?;
+    notices.extend(reserved::unused(pool, market));
     let worst_cost = costs(site, pool, request, job, &ladder, &mut notices)?;
     let wait = match (request.wait, pool.wait_limit) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -260,6 +262,7 @@ fn rungs(
                 efa: if efa == Efa::Off { 0 } else { block.efa_max },
                 hourly,
                 max_price: if market == Market::Spot { request.max_spot_price } else { None },
+                reservation: None,
             };
             match efa == Efa::Preferred && block.efa_max == 0 {
                 true => plain.push(rung),
@@ -267,8 +270,11 @@ fn rungs(
             }
         }
     }
+    reserved::put(pool, &mut ladder);
+    reserved::put(pool, &mut plain);
     // Preferred: without EFA only after everything that has it.
     ladder.append(&mut plain);
+    why.extend(reserved::only(pool, &mut ladder));
     if ladder.is_empty() {
         return Err(format!("the job fits nothing in pool {}: {}", pool.name, why.join("; ")));
     }

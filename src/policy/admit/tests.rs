@@ -6,6 +6,7 @@ use crate::prices::Prices;
 use burst_plan::Efa;
 use proptest::prelude::*;
 
+mod reserved;
 mod wishes;
 
 fn prices() -> Prices {

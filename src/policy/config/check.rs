@@ -5,6 +5,7 @@ use super::{
     block::blocks,
     ec2, money,
     read::{Notes, Table},
+    reservation,
 };
 use crate::types::TypeBook;
 use burst_plan::{Efa, Else, Market, Seconds, plan::PLAN_BYTES};
@@ -228,6 +229,9 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
     let else_words = [("wait", Else::Wait), ("local", Else::Local), ("cancel", Else::Cancel)];
     let largest = blocks.iter().map(|b| b.names.len()).max().unwrap_or(0);
     let most = u32::try_from(largest).unwrap_or(u32::MAX).min(crate::limits::FLEET_MOST);
+    let placement = t
+        .word("placement", &[("cluster", Placement::Cluster), ("none", Placement::None)])
+        .unwrap_or(Placement::Cluster);
     let pool = Pool {
         partition: t.text("partition").unwrap_or_else(|| {
             t.error("partition", "missing: write partition = \"efa\"");
@@ -235,9 +239,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         }),
         market,
         markets_allowed: allowed,
-        placement: t
-            .word("placement", &[("cluster", Placement::Cluster), ("none", Placement::None)])
-            .unwrap_or(Placement::Cluster),
+        placement,
         efa,
         strict: t.word("plan_types", &[("advise", false), ("strict", true)]).unwrap_or(false),
         zones: t.pairs("zones"),
@@ -262,12 +264,15 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         max_nodes: t.small("max_nodes", 1, crate::limits::FLEET_MOST).unwrap_or(most),
         max_cost_per_job: t.usd("max_cost_per_job"),
         blocks,
+        reservations: reservation::reservations(t, placement),
+        reservations_only: t.flag("reservations_only").unwrap_or(false),
         name,
     };
     if t.get("linger").is_some() && t.time("linger").is_some_and(|l| l.0 > 0) {
         t.error("linger", "keeping nodes after a job is not supported yet: write \"0s\" or leave it out");
     }
     check_pool(t, &pool, book);
+    reservation::check(t, &pool);
     t.finish();
     pool
 }
@@ -350,7 +355,8 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         if p.market == Market::Spot && facts.is_some_and(|f| !f.spot) {
             t.error("market", format!("{} is not sold as spot", b.instance_type));
         }
-        if p.public_ip && facts.is_some_and(|f| f.cards.len() > 1) {
+        // A type that is not known has a card for each EFA interface (EC2's rule: one on each card).
+        if p.public_ip && facts.map_or(b.efa_max > 1, |f| f.cards.len() > 1) {
             let why =
                 "EC2 gives no public address to instances with several interfaces: use NAT or endpoints";
             t.error("public_ip", format!("{}: {why}", b.instance_type));

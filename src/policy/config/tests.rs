@@ -142,6 +142,48 @@ fn what_cannot_work_is_refused() {
     }
 }
 
+fn reserve(lines: &str) -> String {
+    GOOD.replace("[limits]", &format!("[[pool.efa.reservation]]\n{lines}\n[limits]"))
+}
+
+#[test]
+fn reservations_are_read_and_their_contradictions_refused() {
+    let fine = "id = \"cr-0a\"\ntype = \"hpc7a.96xlarge\"\nzone = \"us-east-2b\"\ngroup = \"ours\"";
+    let p = Config::parse(&reserve(fine), "f").expect("good").pools.remove("efa").expect("efa");
+    let r = p.reservations.first().expect("one");
+    assert_eq!((r.kind, r.group.as_deref()), (crate::reservation::Kind::Targeted, Some("ours")));
+    let block = format!("{}\nkind = \"capacity-block\"", fine.replace("\ngroup = \"ours\"", ""));
+    let p = Config::parse(&reserve(&block), "f").expect("good").pools.remove("efa").expect("efa");
+    assert_eq!(p.reservations.first().expect("one").kind, crate::reservation::Kind::CapacityBlock);
+    for (lines, want) in [
+        (fine.replace("cr-0a", "r-1"), "`r-1` does not look like cr-"),
+        (fine.replace("hpc7a.96xlarge", "p5.48xlarge"), "cr-0a: no block of this pool has type p5.48xlarge"),
+        (fine.replace("us-east-2b", "us-east-2c"), "cr-0a: zone us-east-2c is not one of this pool's zones"),
+        (fine.replace("\ngroup = \"ours\"", ""), "the pool launches into placement groups of its own"),
+        (format!("{block}\ngroup = \"ours\""), "a Capacity Block takes no placement group"),
+        (format!("{fine}\nkind = \"spot\""), "`spot` is not known: write open, targeted, capacity-block"),
+        (format!("{fine}\ncount = 3"), "unknown key"),
+        (fine.replace("zone = \"us-east-2b\"\n", ""), "reservation[0].zone: missing"),
+        (format!("{fine}\n[[pool.efa.reservation]]\n{fine}"), "cr-0a stands twice in this pool"),
+    ] {
+        let e = errors(&reserve(&lines));
+        assert!(e.contains(want), "{lines}: {e}");
+    }
+    let e = errors(&reserve(fine).replace("image = \"ami-1\"", "launch_template = \"lt-1\""));
+    assert!(e.contains("write image instead of launch_template"), "{e}");
+    let spot = reserve(&fine.replace("hpc7a.96xlarge", "c5n.18xlarge"))
+        .replace("efa = \"required\"", "efa = \"required\"\nmarket = \"spot\"")
+        .replace("type = \"hpc7a.96xlarge\"\nnodes", "type = \"c5n.18xlarge\"\nnodes");
+    assert!(errors(&spot).contains("spot instances do not run in reservations"), "{}", errors(&spot));
+    let only = GOOD.replace("efa = \"required\"", "efa = \"required\"\nreservations_only = true");
+    assert!(errors(&only).contains("reservations_only: there is none"), "{}", errors(&only));
+    // A type that nobody knows, but that has two EFA interfaces, has two cards.
+    let cards = GOOD
+        .replace("efa = \"required\"", "efa = \"required\"\npublic_ip = true")
+        .replace("type = \"hpc7a.96xlarge\"", "type = \"hpc9z.96xlarge\"\ncpus = 4\nmemory = 1000\nefa = 2");
+    assert!(errors(&cards).contains("public_ip: hpc9z.96xlarge"), "{}", errors(&cards));
+}
+
 #[test]
 fn partitions_of_a_broken_file_are_still_found() {
     assert_eq!(

@@ -114,6 +114,7 @@ fn story(seed: u64, nodes: u32) -> Bill {
         efa: 2,
         hourly: Some(MicroUsd(HOURLY)),
         max_price: None,
+        reservation: None,
     };
     let record = JobView {
         id: 7,

@@ -373,7 +373,13 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     g.worst = admission.worst_cost;
     let mut no_names = false;
     let mut dry = Vec::new();
+    g.shut.clear();
     while let Some(rung) = admission.ladder.get(g.rung) {
+        if let Some(why) = house.unusable(g, rung, now) {
+            g.shut.push(why);
+            g.rung += 1;
+            continue;
+        }
         if let Some(t) = house.dry_until(g, rung).filter(|t| !g.insist && *t > now) {
             dry.push(says::dry(rung, t));
             g.rung += 1;
@@ -391,7 +397,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
                 rung.nodes,
                 rung.instance_type,
                 says::market(rung),
-                rung.zone
+                says::place(rung)
             );
             let until_ms = Some(now + DRY_MS);
             g.enter(
@@ -412,11 +418,12 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
         g.attempt += 1;
         g.intent += 1;
         g.unsure = true;
-        let passed = match dry.first() {
-            Some(place) => format!("; no capacity for {place}"),
-            None => String::new(),
+        let passed = match (dry.first(), g.shut.first()) {
+            (Some(place), _) => format!("; no capacity for {place}"),
+            (None, Some(why)) => format!("; not into {why}"),
+            (None, None) => String::new(),
         };
-        let text = format!("{} x {} in {}{passed}", rung.nodes, rung.instance_type, rung.zone);
+        let text = format!("{} x {} in {}{passed}", rung.nodes, rung.instance_type, says::place(rung));
         g.enter(Phase::Launching { rung: rung.clone(), retry_ms: 0, tries: 0 }, text, now);
         return None;
     }
@@ -454,11 +461,13 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
+    let usable: Vec<&crate::Rung> =
+        adm.ladder.iter().filter(|r| house.unusable(g, r, now).is_none()).collect();
     let dry: Vec<(&crate::Rung, u64)> =
-        adm.ladder.iter().filter_map(|r| Some((r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
+        usable.iter().filter_map(|r| Some((*r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
     g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
     // Where every place is remembered, nothing can come of a try before the first is forgotten.
-    let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == adm.ladder.len());
+    let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == usable.len());
     let next = (now + pause).max(first.map_or(0, |t| t + full / 4 * house.jitter().min(1000) / 1000));
     let until = adm.wait.map_or(next, |w| next.min(since + w.0 * 1000));
     g.enter(Phase::Waiting { until_ms: Some(until), why: Why::Capacity }, "no rung had capacity", now);

@@ -11,6 +11,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 mod boot;
 mod budget;
 mod operators;
+mod reserved;
 mod turns;
 
 struct World {
@@ -22,6 +23,8 @@ struct World {
     wait: Option<Seconds>,
     refuse: Option<String>,
     dry: RefCell<BTreeMap<String, u64>>,
+    /// Why rungs of reservations cannot be used.
+    shut: RefCell<Option<String>>,
     turn: RefCell<Option<(u64, Why)>>,
     shortage: RefCell<Option<String>>,
     stops: RefCell<crate::stops::Stops>,
@@ -39,6 +42,7 @@ fn rung(zone: &str, nodes: u32) -> Rung {
         efa: 2,
         hourly: Some(MicroUsd(7_200_000)),
         max_price: None,
+        reservation: None,
     }
 }
 
@@ -84,6 +88,8 @@ fn pool() -> Pool {
             ports: None,
             node_addr: None,
         }],
+        reservations: Vec::new(),
+        reservations_only: false,
     }
 }
 
@@ -102,6 +108,7 @@ impl World {
             wait: None,
             refuse: None,
             dry: RefCell::default(),
+            shut: RefCell::default(),
             turn: RefCell::new(None),
             shortage: RefCell::new(None),
             stops: RefCell::default(),
@@ -167,6 +174,9 @@ impl House for World {
     }
     fn dry_until(&self, _: &Gang, rung: &Rung) -> Option<u64> {
         self.dry.borrow().get(&rung.zone).copied()
+    }
+    fn unusable(&self, _: &Gang, rung: &Rung, _: u64) -> Option<String> {
+        self.shut.borrow().clone().filter(|_| rung.reservation.is_some())
     }
     fn turn(&self, _: &Gang, _: &Rung, _: u64) -> Turn {
         match self.turn.borrow().clone() {
