@@ -14,6 +14,7 @@ mod fleet;
 mod groups;
 mod instances;
 pub mod layout;
+mod reservations;
 mod settings;
 mod template;
 mod whole;
@@ -26,8 +27,10 @@ use aws_sdk_ec2::{
     Client,
     config::{SharedCredentialsProvider, SharedHttpClient},
 };
-use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec};
-use burst_policy::TypeFacts;
+use burst_cloud::{
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
+};
+use burst_policy::{TypeFacts, reservation::Facts};
 use std::collections::BTreeMap;
 
 /// EC2 of one account and region.
@@ -92,6 +95,15 @@ impl Cloud for Ec2 {
     }
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         groups::delete(&self.client, name).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        template::list(&self.client, cluster).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        template::delete(&self.client, id).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        reservations::describe(&self.client, ids).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         fleet::create(&self.launcher, request).await

@@ -1,5 +1,5 @@
 //! Collection: what carries our tag and belongs to no living gang is ended (law 3), and so is what is only left over:
-//! placement groups nobody uses.
+//! placement groups nobody uses, and launch templates ([`crate::expire`]).
 
 use crate::{
     care::lock,
@@ -61,6 +61,7 @@ fn ended(i: &Instance) -> Ended {
 /// Collects for ever. The cloud is listed before the gangs: an instance that is launched in between is then known.
 pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
     let mut pass = 0;
+    let mut unused = crate::expire::Unused::default();
     loop {
         tokio::time::sleep(EVERY).await;
         if !hands.controller.active() || hands.shared.care.closed().is_some() {
@@ -70,6 +71,7 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
         if pass >= GROUP_PASSES {
             pass = 0;
             groups(&hands).await;
+            crate::expire::templates(&hands, &mut unused).await;
         }
         let at_ms = hands.host.now_ms();
         let cloud = match hands.cloud.owned(&hands.cluster).await {

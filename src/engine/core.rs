@@ -237,7 +237,8 @@ impl Core {
         gang.sent |= matches!(gang.phase, Phase::Launching { .. });
         self.take_over(&gang);
         let key = gang.key();
-        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {
+        let ours = |g: &&str| crate::prepare::is_ours(&self.hands.cluster, g);
+        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()).filter(ours) {
             self.hands.prepare.claim(group, &key);
         }
         self.dirty.insert(key.clone());

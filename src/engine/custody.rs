@@ -2,8 +2,10 @@
 
 use crate::shared::Shared;
 use async_trait::async_trait;
-use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec};
-use burst_policy::{TypeFacts, classify::Class};
+use burst_cloud::{
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
+};
+use burst_policy::{TypeFacts, classify::Class, reservation::Facts};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A cloud behind the gate of [`crate::care::Care`].
@@ -57,6 +59,16 @@ impl Cloud for Custody {
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         self.open("DeletePlacementGroup")?;
         self.inner.delete_group(name).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.inner.templates(cluster).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.open("DeleteLaunchTemplate")?;
+        self.inner.delete_template(id).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        self.inner.reservations(ids).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         self.open("CreateFleet")?;

@@ -377,6 +377,7 @@ async fn compose(hands: &Hands, gang: &Gang, rung: &Rung, token: &str) -> Result
         nodes: rung.nodes,
         max_price: rung.max_price.map(|p| p.to_string()),
         tags: tags(hands, gang),
+        reservation: rung.reservation.clone(),
     };
     serde_json::to_string(&request).map_err(|e| Trouble {
         code: "Internal".into(),

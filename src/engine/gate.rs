@@ -3,9 +3,10 @@
 use crate::{host::Host, rates::Rates};
 use async_trait::async_trait;
 use burst_cloud::{
-    Cloud, CloudError, DESCRIBE_MOST, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec,
+    Cloud, CloudError, DESCRIBE_MOST, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef,
+    TemplateSpec,
 };
-use burst_policy::{TypeFacts, budget::Family, classify::Class};
+use burst_policy::{TypeFacts, budget::Family, classify::Class, reservation::Facts};
 use std::{
     collections::{BTreeMap, HashSet},
     future::Future,
@@ -229,6 +230,16 @@ impl Cloud for Gate {
     }
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         self.call("DeletePlacementGroup", Family::Change, self.inner.delete_group(name)).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.call("DescribeLaunchTemplates", Family::Describe, self.inner.templates(cluster)).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.call("DeleteLaunchTemplate", Family::Change, self.inner.delete_template(id)).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        let call = self.inner.reservations(ids);
+        self.call("DescribeCapacityReservations", Family::Describe, call).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         // The gang has had its turn (Rates::turn): here it is only counted.

@@ -1,12 +1,13 @@
 //! Made ahead of time: launch templates per card layout and placement groups, so that neither is created on the way.
 
-use crate::effects::Hands;
+use crate::{effects::Hands, reserved::Reservations};
 use burst_cloud::{CloudError, TemplateRef, TemplateSpec};
 use burst_policy::{
     Rung,
     classify::Class,
     config::{Config, Placement, Pool},
     gang::Gang,
+    reservation::{Kind, Reserved},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +36,8 @@ struct Groups {
 pub struct Prepare {
     templates: Mutex<BTreeMap<String, TemplateRef>>,
     groups: Mutex<Groups>,
+    /// What EC2 says of the pools' reservations.
+    pub reserved: Reservations,
     /// Closed when EC2 was asked about types, subnets, templates and groups, with whatever success: who waits is woken
     /// in the order in which it came.
     looked: Semaphore,
@@ -42,7 +45,8 @@ pub struct Prepare {
 
 impl Default for Prepare {
     fn default() -> Self {
-        Self { templates: Mutex::default(), groups: Mutex::default(), looked: Semaphore::new(0) }
+        let (templates, groups, reserved) = Default::default();
+        Self { templates, groups, reserved, looked: Semaphore::new(0) }
     }
 }
 
@@ -86,9 +90,11 @@ impl Prepare {
             .get(&gang.pool)
             .ok_or_else(|| broken("NoPool", format!("pool {} is not in burst.toml", gang.pool)))?;
         let template = self.template(hands, config, pool, rung).await?;
-        let group = match pool.placement {
-            Placement::Cluster => Some(self.group(hands, &gang.key()).await?),
-            Placement::None => None,
+        let group = match (&rung.reservation, pool.placement) {
+            // The place is the reservation's: where it was made in a group, it is that one.
+            (Some(r), _) => r.group.clone(),
+            (None, Placement::Cluster) => Some(self.group(hands, &gang.key()).await?),
+            (None, Placement::None) => None,
         };
         Ok((template, group))
     }
@@ -105,7 +111,9 @@ impl Prepare {
             .types
             .get(&rung.instance_type)
             .ok_or_else(|| broken("UnknownType", format!("nothing is known of {}", rung.instance_type)))?;
-        let key = format!("{}|{}|{}", pool.name, rung.instance_type, rung.efa);
+        let reservation = named(rung);
+        let id = reservation.as_ref().map_or("", |r| r.id.as_str());
+        let key = format!("{}|{}|{}|{id}", pool.name, rung.instance_type, rung.efa);
         if let Some(known) = lock(&self.templates).get(&key) {
             return Ok(known.clone());
         }
@@ -125,6 +133,7 @@ impl Prepare {
                     root_gib: pool.root_gib,
                     public_ip: pool.public_ip,
                     user_data: user_data(&hands.cluster, config, pool, rung.efa),
+                    reservation,
                 };
                 hands.cloud.ensure_template(&spec).await?
             }
@@ -252,12 +261,33 @@ impl Prepare {
                 lock(&self.groups).free.insert(name);
             }
         }
+        self.templates(hands).await.map(|_| ())
+    }
+
+    /// Makes sure that the template of every card layout is there, and answers the ids of all that are used.
+    ///
+    /// # Errors
+    /// EC2's first.
+    pub async fn templates(&self, hands: &Hands) -> Result<BTreeSet<String>, CloudError> {
+        let snapshot = hands.shared.snapshot.load_full();
+        let config =
+            snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
         for pool in config.pools.values() {
             for rung in layouts(pool) {
                 self.template(hands, config, pool, &rung).await?;
             }
         }
-        Ok(())
+        Ok(lock(&self.templates).values().map(|t| t.id.clone()).collect())
+    }
+
+    /// Whether launches are made from this template.
+    pub(crate) fn uses(&self, id: &str) -> bool {
+        lock(&self.templates).values().any(|t| t.id == id)
+    }
+
+    /// It is gone.
+    pub(crate) fn forget_template(&self, id: &str) {
+        lock(&self.templates).retain(|_, t| t.id != id);
     }
 }
 
@@ -270,6 +300,19 @@ fn may_act(hands: &Hands) -> Result<(), CloudError> {
         class: Class::Auth,
         ..broken("Standby", "this controller is not the active one".into())
     })
+}
+
+/// The reservation that a rung's launch template has to name: an open one takes what comes.
+fn named(rung: &Rung) -> Option<Reserved> {
+    let r = rung.reservation.as_ref().filter(|r| r.kind != Kind::Open)?;
+    // The group stands in the launch.
+    Some(Reserved { group: None, ..r.clone() })
+}
+
+/// Whether a placement group is one of ours, and not the site's that a reservation was made in.
+pub(crate) fn is_ours(cluster: &str, name: &str) -> bool {
+    let short: String = cluster.chars().take(8).collect();
+    name.strip_prefix("burst-").and_then(|n| n.strip_prefix(&*short)).is_some_and(|n| n.starts_with('-'))
 }
 
 /// A name nobody has used: the cluster's first UUID digits and a number that outlives restarts.
@@ -303,7 +346,15 @@ fn layouts(pool: &Pool) -> Vec<Rung> {
             out.push(rung(i, &block.instance_type, 0));
         }
     }
-    out
+    let reserved = |r: &burst_policy::reservation::Reservation| {
+        let reservation = Some(Reserved { id: r.id.clone(), kind: r.kind, group: None });
+        let of = |l: &Rung| Rung { reservation: reservation.clone(), ..l.clone() };
+        let layouts = out.iter().filter(|l| l.instance_type == r.instance_type);
+        layouts.map(of).collect::<Vec<_>>()
+    };
+    let mut all: Vec<Rung> = pool.reservations.iter().flat_map(reserved).collect();
+    all.append(&mut out);
+    all
 }
 
 /// The JSON burst-node reads (docs/WIRE.md).

@@ -166,6 +166,7 @@ pub async fn drive(
     let core = Core::new(hands.clone(), sender.clone(), docs, changed).stopped_by(stops);
     hands.host.spawn(keep::watch(hands.clone(), sender.clone()));
     hands.host.spawn(ahead(hands.clone()));
+    hands.host.spawn(crate::reserved::watch(hands.clone()));
     hands.host.spawn(crate::collect::run(hands.clone(), sender));
     core.run(receiver).await;
 }

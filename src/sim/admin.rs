@@ -62,7 +62,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
             Ok(json!({
                 "instances": w.instances.values().collect::<Vec<_>>(), "fleets": w.fleets.values().collect::<Vec<_>>(),
                 "groups": w.groups.values().collect::<Vec<_>>(), "templates": w.templates.values().collect::<Vec<_>>(),
-                "capacity": w.capacity, "faults": w.faults, "knobs": w.knobs, "fleet_calls": w.fleet_calls,
+                "capacity": w.capacity, "reservations": w.reservations.values().collect::<Vec<_>>(), "faults": w.faults, "knobs": w.knobs, "fleet_calls": w.fleet_calls,
             }))
         }
         ("POST", "capacity") => {
@@ -78,6 +78,13 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
             w.capacity.push(rule);
             note("capacity-set");
             Ok(json!({"ok": true, "capacity": w.capacity}))
+        }
+        ("POST", "reservation") => {
+            let r: crate::reserve::Reservation = read(body)?;
+            r.check(&sim.cfg.zones).map_err(|e| (400, e))?;
+            sim.world().reservations.insert(r.id.clone(), r);
+            note("reservation-set");
+            Ok(json!({"ok": true}))
         }
         ("POST", "fault") => {
             let rule: faults::Rule = read(body)?;
@@ -145,7 +152,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
         _ => Err((
             404,
             format!(
-                "no {method} /_sim/{path}; there are GET state, audit, healthz; POST capacity, fault, settings, stop-instance, spot-notice; DELETE faults"
+                "no {method} /_sim/{path}; there are GET state, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, spot-notice; DELETE faults"
             ),
         )),
     }

@@ -1,6 +1,6 @@
 //! Settings: what the simulated account holds and how it behaves. Everything has a default.
 
-use crate::{capacity, faults};
+use crate::{capacity, faults, reserve};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,6 +127,8 @@ pub struct Config {
     pub offerings: BTreeMap<String, Vec<String>>,
     /// Capacity rules.
     pub capacity: Vec<capacity::Rule>,
+    /// Capacity reservations.
+    pub reservations: Vec<reserve::Reservation>,
     /// vCPU quota by market.
     pub vcpu_limit: BTreeMap<String, i64>,
     /// Fault rules.
@@ -189,6 +191,7 @@ impl Default for Config {
             }],
             offerings: BTreeMap::new(),
             capacity: Vec::new(),
+            reservations: Vec::new(),
             vcpu_limit: BTreeMap::new(),
             faults: Vec::new(),
             knobs: Knobs::default(),
@@ -229,6 +232,9 @@ impl Config {
             if let Some(z) = zones.iter().find(|z| !self.zones.contains(z)) {
                 return Err(format!("offerings of {t}: zone {z} is not in zones"));
             }
+        }
+        for r in &self.reservations {
+            r.check(&self.zones)?;
         }
         if !(0.0..=1.0).contains(&self.knobs.partial_fleet) {
             return Err("knobs.partial_fleet must be between 0 and 1".into());

@@ -17,6 +17,7 @@ mod imds;
 mod netns;
 mod processes;
 mod query;
+mod reserve;
 mod server;
 mod sim;
 mod specs;

@@ -83,6 +83,10 @@ impl Sim {
                     (ip, name)
                 }
             };
+            let reserved = {
+                let serving = w.serving(&order.pool.wanted, order.pool.place(order.market));
+                serving.into_iter().find(|c| w.places(c, now) > 0).map(|c| c.id.clone())
+            };
             let nic = |n: &crate::actions::launch::WishedNic| Nic {
                 id: self.ids.resource("eni"),
                 card: n.card,
@@ -110,7 +114,8 @@ impl Sim {
                 ended_ms: None,
                 private_ip,
                 private_dns,
-                group: order.pool.group.clone(),
+                group: order.pool.group.clone().or_else(|| w.group_of(reserved.as_deref())),
+                capacity_reservation: reserved.clone(),
                 nics: order.pool.nics.iter().map(nic).collect(),
                 security_groups: order.pool.groups.clone(),
                 data: order.data.clone(),

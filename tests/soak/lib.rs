@@ -16,6 +16,7 @@ mod money;
 mod nodes;
 mod operators;
 mod published;
+mod reserves;
 mod seat;
 mod slurm;
 mod story;

@@ -59,6 +59,8 @@ pub struct Outside {
     pub full: Arc<AtomicBool>,
     /// burst.toml.
     pub config: Arc<Config>,
+    /// It has capacity reservations.
+    pub reserved: bool,
 }
 
 /// One life.

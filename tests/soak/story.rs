@@ -5,7 +5,7 @@ use crate::{
     dice::Dice,
     laws::Laws,
     life::{Life, Outside, disk},
-    nodes,
+    nodes, reserves,
     slurm::{Slurm, State},
     users,
 };
@@ -103,7 +103,9 @@ pub fn run(seed: u64, jobs: u64) -> Told {
 
 /// A cluster and its cloud, before slurmctld starts.
 pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
-    let config = Arc::new(Config::parse(TOML, "burst.toml").expect("the configuration is right"));
+    let reserved = dice.chance(500);
+    let text = format!("{TOML}{}", if reserved { reserves::TOML } else { "" });
+    let config = Arc::new(Config::parse(&text, "burst.toml").expect("the configuration is right"));
     let ec2 = FakeCloud::new();
     for (subnet, zone) in [("subnet-0aa11", "us-east-2b"), ("subnet-0aa12", "us-east-2a")] {
         ec2.add_subnet(subnet, zone, 4_000);
@@ -127,6 +129,7 @@ pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
         disk: disk(),
         full: Arc::default(),
         config,
+        reserved,
     }
 }
 
@@ -144,6 +147,9 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
         }
     });
     tokio::spawn(nodes::run(out.clone(), now.clone(), hopeless.clone()));
+    if out.reserved {
+        reserves::set_up(&ec2, &dice).await;
+    }
     let mut life = Life::begin(&out);
     now.set(Some(life.handle.clone()));
     let people: Vec<_> =
@@ -197,6 +203,10 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
             tokio::time::sleep(dice.ms(500, 15_000)).await;
             life.kill(out);
             restart(out, now, Duration::from_millis(200)).await
+        }
+        35..60 if out.reserved && dice.chance(400) => {
+            reserves::change(out);
+            life
         }
         35..60 => {
             let (kind, zone) = (dice.pick(&TYPES).unwrap_or(""), dice.pick(&ZONES).unwrap_or(""));
@@ -285,6 +295,7 @@ fn judge(out: &Outside, laws: &Laws, life: &Life) {
     }
     drop(t);
     crate::money::judge(out, laws, at);
+    reserves::judge(out, laws, at);
     // One fleet per intent, whatever was asked again.
     let mut intents: BTreeMap<(String, String, String), u32> = BTreeMap::new();
     let mut paid: BTreeMap<String, u32> = BTreeMap::new();

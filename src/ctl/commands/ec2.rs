@@ -41,6 +41,7 @@ pub(super) struct Place {
     zone: String,
     market: String,
     grouped: bool,
+    reservation: Option<String>,
     nodes: u64,
     until_ms: u64,
 }
@@ -81,7 +82,11 @@ pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
     }
     for p in places {
         let (kind, zone, market) = (printable(&p.instance_type), printable(&p.zone), printable(&p.market));
-        let group = if p.grouped { ", in one placement group" } else { "" };
+        let group = match &p.reservation {
+            Some(id) => format!(", reservation {}", printable(id)),
+            None if p.grouped => ", in one placement group".to_owned(),
+            None => String::new(),
+        };
         let s = left(p.until_ms, now);
         let _ = writeln!(
             text,

@@ -59,7 +59,8 @@ fn a_seed_tells_one_story_and_a_rich_one() {
             *all.entry(kind).or_insert(0) += n;
         }
     }
-    for kind in ["jobs", "starts", "fleets", "faults", "kills", "takeovers", "requeues", "deaths"] {
+    for kind in ["jobs", "starts", "fleets", "faults", "kills", "takeovers", "requeues", "deaths", "reserved"]
+    {
         assert!(all.get(kind).copied().unwrap_or(0) > 0, "nothing of the kind {kind} happened: {all:?}");
     }
 }
