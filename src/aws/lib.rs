@@ -31,7 +31,7 @@ use burst_cloud::{
     Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
 };
 use burst_policy::{TypeFacts, reservation::Facts};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// EC2 of one account and region.
 #[derive(Debug, Clone)]
@@ -41,6 +41,9 @@ pub struct Ec2 {
     /// CreateFleet: no retries, longer timeouts.
     launcher: Client,
     credentials: SharedCredentialsProvider,
+    /// What the clients of another Region are made of.
+    settings: Settings,
+    http: SharedHttpClient,
 }
 
 impl Ec2 {
@@ -60,8 +63,9 @@ impl Ec2 {
         http: SharedHttpClient,
         credentials: SharedCredentialsProvider,
     ) -> Result<Self, CloudError> {
-        let (client, launcher) = settings::clients(settings, http, credentials.clone()).await?;
-        Ok(Self { client, launcher, credentials })
+        let (client, launcher) =
+            settings::clients(settings.clone(), http.clone(), credentials.clone()).await?;
+        Ok(Self { client, launcher, credentials, settings, http })
     }
 
     /// Looks the credentials up now, without a request to EC2.
@@ -75,6 +79,12 @@ impl Ec2 {
 
 #[async_trait]
 impl Cloud for Ec2 {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        let mut there = self.settings.clone();
+        there.endpoint_url = there.endpoints.get(name).cloned();
+        name.clone_into(&mut there.region);
+        Ok(Arc::new(Self::with(there, self.http.clone(), self.credentials.clone()).await?))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         convert::instance_types(&self.client, names).await
     }

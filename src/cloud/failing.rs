@@ -148,6 +148,10 @@ impl<C> Failing<C> {
 
 #[async_trait]
 impl<C: Cloud> Cloud for Failing<C> {
+    /// Another Region does not fail.
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        self.inner.region(name).await
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.run("DescribeInstanceTypes", self.inner.instance_types(names)).await
     }

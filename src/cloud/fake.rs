@@ -83,6 +83,10 @@ struct State {
 pub struct FakeCloud {
     state: Arc<Mutex<State>>,
     began: Instant,
+    /// Further Regions; shared by all of them.
+    regions: Arc<Mutex<BTreeMap<String, FakeCloud>>>,
+    /// The first one: what it is asked about the world counts for all Regions.
+    home: bool,
 }
 
 impl Default for FakeCloud {
@@ -96,10 +100,34 @@ impl FakeCloud {
     #[must_use]
     pub fn new() -> Self {
         let state = State { types: TypeBook::builtin().0, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), began: Instant::now() }
+        let regions = Arc::default();
+        Self { state: Arc::new(Mutex::new(state)), began: Instant::now(), regions, home: true }
+    }
+    /// The same account in another Region; it has nothing in the beginning.
+    #[must_use]
+    pub fn in_region(&self, name: &str) -> Self {
+        let mut all = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = all.len() as u64 + 1;
+        let new = || {
+            // Part of every id: no two Regions have the same.
+            let (types, serial) = (self.state().types.clone(), mark << 32);
+            let state = State { types, serial, delays: self.state().delays, ..State::default() };
+            let (state, regions) = (Arc::new(Mutex::new(state)), self.regions.clone());
+            Self { state, began: self.began, regions, home: false }
+        };
+        all.entry(name.to_owned()).or_insert_with(new).clone()
     }
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// This Region, and of the first one all others.
+    fn everywhere(&self) -> Vec<Self> {
+        let mut all = vec![self.clone()];
+        if self.home {
+            let others = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(others.values().cloned());
+        }
+        all
     }
     /// Adds or replaces a type.
     pub fn add_type(&self, facts: TypeFacts) {
@@ -138,13 +166,16 @@ impl FakeCloud {
     /// Every fleet that was created, with its answer; replays with the same token are one.
     #[must_use]
     pub fn fleets(&self) -> Vec<(FleetRequest, FleetAnswer)> {
-        self.state().fleets.clone()
+        self.everywhere().iter().flat_map(|c| c.state().fleets.clone()).collect()
     }
     /// Every instance ever, as it is now, whether visible to callers yet or not.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
-        let s = self.state();
-        s.machines.values().map(|m| m.shown(&s.delays)).collect()
+        let of = |c: &Self| {
+            let s = c.state();
+            s.machines.values().map(|m| m.shown(&s.delays)).collect::<Vec<_>>()
+        };
+        self.everywhere().iter().flat_map(of).collect()
     }
     /// Instances that cost money now.
     #[must_use]
@@ -154,20 +185,26 @@ impl FakeCloud {
     /// Whether an instance costs money now.
     #[must_use]
     pub fn lives(&self, id: &str) -> bool {
-        self.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
+        let here = |c: &Self| {
+            c.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
+        };
+        self.everywhere().iter().any(here)
     }
     /// The private address an instance has from its birth, whenever it is shown.
     #[must_use]
     pub fn address(&self, id: &str) -> Option<IpAddr> {
-        self.state().machines.get(id).and_then(|m| m.instance.ip)
+        self.everywhere().iter().find_map(|c| c.state().machines.get(id).and_then(|m| m.instance.ip))
     }
     /// Instances that cost money now, with the value of one tag each.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> BTreeMap<String, String> {
-        let s = self.state();
-        let living = s.machines.values().filter(|m| m.ended.is_none() && !m.instance.state.is_gone());
         let of = |m: &Machine| (m.instance.id.clone(), m.instance.tags.get(tag).cloned().unwrap_or_default());
-        living.map(of).collect()
+        let here = |c: &Self| {
+            let s = c.state();
+            let living = s.machines.values().filter(|m| m.ended.is_none() && !m.instance.state.is_gone());
+            living.map(of).collect::<Vec<_>>()
+        };
+        self.everywhere().iter().flat_map(here).collect()
     }
     /// Plants an instance nobody asked for.
     pub fn plant(&self, instance: Instance) {
@@ -176,8 +213,10 @@ impl FakeCloud {
     }
     /// Ends an instance from outside: spot interruption, hardware, an operator.
     pub fn kill(&self, id: &str) {
-        if let Some(m) = self.state().machines.get_mut(id) {
-            m.ended.get_or_insert(Instant::now());
+        for c in self.everywhere() {
+            if let Some(m) = c.state().machines.get_mut(id) {
+                m.ended.get_or_insert(Instant::now());
+            }
         }
     }
     /// Names of the placement groups.
@@ -326,7 +365,7 @@ impl State {
     fn boot(&mut self, r: &FleetRequest, reservation: Option<String>, now: u64) -> Granted {
         let serial = self.next();
         let id = format!("i-{serial:017x}");
-        let low = u32::try_from(serial & 0x00ff_ffff).unwrap_or(0);
+        let low = u32::try_from(((serial >> 32) & 0xf) << 20 | serial & 0x000f_ffff).unwrap_or(0);
         let instance = Instance {
             id: id.clone(),
             state: InstanceState::Pending,
@@ -346,6 +385,10 @@ impl State {
 
 #[async_trait]
 impl Cloud for FakeCloud {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(self.in_region(name)))
+    }
+
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.enter("DescribeInstanceTypes", names.join(",")).await;
         let s = self.state();

@@ -42,6 +42,7 @@ pub(crate) fn request(token: &str, nodes: u32, template: &TemplateRef) -> FleetR
         max_price: None,
         tags: BTreeMap::from([("slurm-burst:cluster".into(), "uuid".into())]),
         reservation: None,
+        region: None,
     }
 }
 

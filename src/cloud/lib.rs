@@ -12,7 +12,7 @@ use burst_policy::{
     reservation::{Facts, Reserved},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Instances one DescribeInstances can ask for: EC2's limit of values in one filter.
 pub const DESCRIBE_MOST: usize = 200;
@@ -82,6 +82,9 @@ pub struct FleetRequest {
     /// Reservation it is launched into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<Reserved>,
+    /// Region it is launched in; None: the cloud's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// An instance a fleet granted.
@@ -209,6 +212,8 @@ pub struct CloudError {
 /// What the engine needs. Implementations retry nothing that could launch twice.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
+    /// The same account in another Region. No call is made.
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError>;
     /// Facts of the named types (cached by the caller).
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError>;
     /// subnet id → (zone name, free addresses).

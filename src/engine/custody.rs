@@ -36,6 +36,9 @@ impl Custody {
 
 #[async_trait]
 impl Cloud for Custody {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(Self { inner: self.inner.region(name).await?, shared: self.shared.clone() }))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.inner.instance_types(names).await
     }

@@ -3,8 +3,8 @@
 //! A template is deleted when it is old, no present layout is made of it, and no launch that may have to be repeated
 //! names it; a row of the audit is on disk before. Instances that were launched from it live on.
 
-use crate::{controller::Loud, effects::Hands, journal::Journal, keep::Ended};
-use burst_cloud::Template;
+use crate::{controller::Loud, effects::Hands, journal::Journal, keep::Ended, regions};
+use burst_cloud::{Cloud, Template};
 use burst_policy::when::utc;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +17,10 @@ pub const GRACE_S: u64 = 3_600;
 const MOST: usize = 20;
 /// Longest wait for a row of the audit.
 const AUDIT_MOST: Duration = Duration::from_secs(5);
+
+/// The same for each Region.
+#[derive(Debug, Default)]
+pub struct ByRegion(BTreeMap<String, Unused>);
 
 /// Since when templates are seen without use, by id, Unix seconds; lost with the process, which only waits anew.
 #[derive(Debug, Default)]
@@ -42,7 +46,7 @@ fn ended(t: &Template) -> Ended {
 }
 
 /// Looks once, and deletes what has expired.
-pub(crate) async fn templates(hands: &Hands, unused: &mut Unused) {
+pub(crate) async fn templates(hands: &Hands, unused: &mut ByRegion) {
     // What is used has to be known whole: with anything missing, nothing is deleted.
     let used = match hands.prepare.templates(hands).await {
         Ok(u) => u,
@@ -58,20 +62,25 @@ pub(crate) async fn templates(hands: &Hands, unused: &mut Unused) {
             return;
         }
     };
-    let all = match hands.cloud.templates(&hands.cluster).await {
-        Ok(t) => t,
-        Err(e) => {
-            tracing::warn!(error = %e, "the cluster's launch templates could not be listed");
-            return;
-        }
-    };
     let used = used.into_iter().chain(named).collect();
-    for t in unused.expired(&all, &used, hands.host.now_ms() / 1_000) {
-        delete(hands, &t).await;
+    let Ok(regions) = regions::all(hands).await else { return };
+    for region in regions {
+        let Ok(cloud) = regions::cloud(hands, region.as_deref()).await else { continue };
+        let all = match cloud.templates(&hands.cluster).await {
+            Ok(t) => t,
+            Err(e) => {
+                tracing::warn!(error = %e, "the cluster's launch templates could not be listed");
+                continue;
+            }
+        };
+        let unused = unused.0.entry(region.unwrap_or_default()).or_default();
+        for t in unused.expired(&all, &used, hands.host.now_ms() / 1_000) {
+            delete(hands, &*cloud, &t).await;
+        }
     }
 }
 
-async fn delete(hands: &Hands, t: &Template) {
+async fn delete(hands: &Hands, cloud: &dyn Cloud, t: &Template) {
     let at_ms = hands.host.now_ms();
     let row = [ended(t)];
     let written = tokio::time::timeout(AUDIT_MOST, hands.journal.audit(&row, at_ms)).await;
@@ -79,7 +88,7 @@ async fn delete(hands: &Hands, t: &Template) {
     if !matches!(written, Ok(Ok(()))) || !hands.controller.active() || hands.prepare.uses(&t.id) {
         return;
     }
-    let result = match hands.cloud.delete_template(&t.id).await {
+    let result = match cloud.delete_template(&t.id).await {
         Ok(()) => {
             let text = format!("launch template {} ({}) is deleted: no pool uses it", t.name, t.id);
             hands.controller.log(Loud::Info, &text);

@@ -59,6 +59,8 @@ pub struct Gate {
     active: Active,
     host: Host,
     looks: Arc<Mutex<Looks>>,
+    /// Further Regions: each has rates, breakers and looks of its own.
+    regions: Arc<Mutex<BTreeMap<String, Gate>>>,
 }
 
 fn own(api: &str, code: &str, message: String, class: Class) -> CloudError {
@@ -69,7 +71,11 @@ impl Gate {
     /// Puts the rates before a cloud.
     #[must_use]
     pub fn new(inner: Arc<dyn Cloud>, rates: Arc<Rates>, active: Active, host: Host) -> Self {
-        Self { inner, rates, active, host, looks: Arc::default() }
+        Self { inner, rates, active, host, looks: Arc::default(), regions: Arc::default() }
+    }
+
+    fn regions(&self) -> MutexGuard<'_, BTreeMap<String, Gate>> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {
@@ -209,6 +215,15 @@ fn take(looks: &mut Looks) -> Vec<Look> {
 
 #[async_trait]
 impl Cloud for Gate {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        if let Some(known) = self.regions().get(name) {
+            return Ok(Arc::new(known.clone()));
+        }
+        let inner = self.inner.region(name).await?;
+        let gate = Self::new(inner, self.rates.region(name), self.active.clone(), self.host.clone());
+        // Somebody else may have been faster: then all use that one.
+        Ok(Arc::new(self.regions().entry(name.to_owned()).or_insert(gate).clone()))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.call("DescribeInstanceTypes", Family::Describe, self.inner.instance_types(names)).await
     }

@@ -27,6 +27,7 @@ pub mod people;
 pub mod prepare;
 pub mod rates;
 mod record;
+pub mod regions;
 pub mod reload;
 pub mod reserved;
 pub mod shared;

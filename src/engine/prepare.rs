@@ -1,7 +1,7 @@
 //! Made ahead of time: launch templates per card layout and placement groups, so that neither is created on the way.
 
 use crate::{effects::Hands, reserved::Reservations};
-use burst_cloud::{CloudError, TemplateRef, TemplateSpec};
+use burst_cloud::{Cloud, CloudError, TemplateRef, TemplateSpec};
 use burst_policy::{
     Rung,
     classify::Class,
@@ -24,11 +24,37 @@ const GROUPS_READY: usize = 4;
 /// Placement groups that may lie ready: those of a crowd of gangs are used again by the next.
 const GROUPS_KEPT: usize = 32;
 
+/// A Region; None: `aws.region`.
+type Where = Option<String>;
+
+/// Names are the same in no two Regions.
 #[derive(Debug, Default)]
 struct Groups {
-    free: BTreeSet<String>,
-    used: BTreeMap<String, String>,
+    /// Name → Region.
+    free: BTreeMap<String, Where>,
+    /// Name → gang and Region.
+    used: BTreeMap<String, (String, Where)>,
     next: u64,
+}
+
+impl Groups {
+    fn ready(&self, region: &Where) -> usize {
+        self.free.values().filter(|r| *r == region).count()
+    }
+
+    /// The first that lies ready in a Region.
+    fn take(&mut self, region: &Where) -> Option<String> {
+        let name = self.free.iter().find(|(_, r)| *r == region).map(|(n, _)| n.clone())?;
+        self.free.remove(&name);
+        Some(name)
+    }
+
+    /// Ready again.
+    fn back(&mut self, name: &str) {
+        if let Some((_, region)) = self.used.remove(name) {
+            self.free.insert(name.to_owned(), region);
+        }
+    }
 }
 
 /// The pool of prepared things.
@@ -38,6 +64,8 @@ pub struct Prepare {
     groups: Mutex<Groups>,
     /// What EC2 says of the pools' reservations.
     pub reserved: Reservations,
+    /// Regions that were launched into.
+    pub regions: crate::regions::Known,
     /// Closed when EC2 was asked about types, subnets, templates and groups, with whatever success: who waits is woken
     /// in the order in which it came.
     looked: Semaphore,
@@ -45,8 +73,8 @@ pub struct Prepare {
 
 impl Default for Prepare {
     fn default() -> Self {
-        let (templates, groups, reserved) = Default::default();
-        Self { templates, groups, reserved, looked: Semaphore::new(0) }
+        let (templates, groups, reserved, regions) = Default::default();
+        Self { templates, groups, reserved, regions, looked: Semaphore::new(0) }
     }
 }
 
@@ -89,11 +117,12 @@ impl Prepare {
             .pools
             .get(&gang.pool)
             .ok_or_else(|| broken("NoPool", format!("pool {} is not in burst.toml", gang.pool)))?;
-        let template = self.template(hands, config, pool, rung).await?;
+        let cloud = crate::regions::cloud(hands, rung.region.as_deref()).await?;
+        let template = self.template(hands, (config, pool), rung, &*cloud).await?;
         let group = match (&rung.reservation, pool.placement) {
             // The place is the reservation's: where it was made in a group, it is that one.
             (Some(r), _) => r.group.clone(),
-            (None, Placement::Cluster) => Some(self.group(hands, &gang.key()).await?),
+            (None, Placement::Cluster) => Some(self.group(hands, &gang.key(), &rung.region, &*cloud).await?),
             (None, Placement::None) => None,
         };
         Ok((template, group))
@@ -102,9 +131,9 @@ impl Prepare {
     async fn template(
         &self,
         hands: &Hands,
-        config: &Config,
-        pool: &Pool,
+        (config, pool): (&Config, &Pool),
         rung: &Rung,
+        cloud: &dyn Cloud,
     ) -> Result<TemplateRef, CloudError> {
         let snapshot = hands.shared.snapshot.load_full();
         let facts = snapshot
@@ -113,13 +142,16 @@ impl Prepare {
             .ok_or_else(|| broken("UnknownType", format!("nothing is known of {}", rung.instance_type)))?;
         let reservation = named(rung);
         let id = reservation.as_ref().map_or("", |r| r.id.as_str());
-        let key = format!("{}|{}|{}|{id}", pool.name, rung.instance_type, rung.efa);
+        let region = rung.region.as_deref().unwrap_or("");
+        let key = format!("{}|{}|{}|{id}|{region}", pool.name, rung.instance_type, rung.efa);
         if let Some(known) = lock(&self.templates).get(&key) {
             return Ok(known.clone());
         }
         may_act(hands)?;
+        let gone = || broken("NoRegion", format!("pool {} has no Region {region} any more", pool.name));
+        let pool = &pool.in_region(rung.region.as_deref()).ok_or_else(gone)?;
         let made = match &pool.launch_template {
-            Some(site) => hands.cloud.site_template(site, rung.efa > 0).await?,
+            Some(site) => cloud.site_template(site, rung.efa > 0).await?,
             None => {
                 let spec = TemplateSpec {
                     cluster: hands.cluster.to_string(),
@@ -135,25 +167,32 @@ impl Prepare {
                     user_data: user_data(&hands.cluster, config, pool, rung.efa),
                     reservation,
                 };
-                hands.cloud.ensure_template(&spec).await?
+                cloud.ensure_template(&spec).await?
             }
         };
         lock(&self.templates).insert(key, made.clone());
         Ok(made)
     }
 
-    async fn group(&self, hands: &Hands, key: &str) -> Result<String, CloudError> {
+    async fn group(
+        &self,
+        hands: &Hands,
+        key: &str,
+        region: &Where,
+        cloud: &dyn Cloud,
+    ) -> Result<String, CloudError> {
         let (name, make) = {
             let mut groups = lock(&self.groups);
-            let held = groups.used.iter().find(|(_, k)| *k == key).map(|(n, _)| n.clone());
-            match held.or_else(|| groups.free.pop_first()) {
+            let whose = (key.to_owned(), region.clone());
+            let held = groups.used.iter().find(|(_, k)| **k == whose).map(|(n, _)| n.clone());
+            match held.or_else(|| groups.take(region)) {
                 Some(n) => {
-                    groups.used.insert(n.clone(), key.to_owned());
+                    groups.used.insert(n.clone(), whose);
                     (n, false)
                 }
                 None => {
                     let n = fresh(&mut groups, &hands.cluster, hands.host.now_ms());
-                    groups.used.insert(n.clone(), key.to_owned());
+                    groups.used.insert(n.clone(), whose);
                     (n, true)
                 }
             }
@@ -161,7 +200,7 @@ impl Prepare {
         if make {
             // The template before it may have taken long.
             let made = match may_act(hands) {
-                Ok(()) => hands.cloud.create_group(&hands.cluster, &name).await,
+                Ok(()) => cloud.create_group(&hands.cluster, &name).await,
                 Err(e) => Err(e),
             };
             if let Err(e) = made {
@@ -173,47 +212,46 @@ impl Prepare {
     }
 
     /// A gang of before a restart holds this group.
-    pub fn claim(&self, name: &str, key: &str) {
+    pub fn claim(&self, name: &str, key: &str, region: Where) {
         let mut groups = lock(&self.groups);
         groups.free.remove(name);
-        groups.used.insert(name.to_owned(), key.to_owned());
+        groups.used.insert(name.to_owned(), (key.to_owned(), region));
     }
 
     /// The group is free again.
     pub fn give_back(&self, name: Option<&str>) {
         let Some(name) = name else { return };
-        let mut groups = lock(&self.groups);
-        if groups.used.remove(name).is_some() {
-            groups.free.insert(name.to_owned());
-        }
+        lock(&self.groups).back(name);
     }
 
     /// A launch was refused: whatever group its gang held is free again.
     pub fn release_of(&self, key: &str) {
         let mut groups = lock(&self.groups);
         let held: Vec<String> =
-            groups.used.iter().filter(|(_, k)| *k == key).map(|(n, _)| n.clone()).collect();
+            groups.used.iter().filter(|(_, (k, _))| k == key).map(|(n, _)| n.clone()).collect();
         for name in held {
-            groups.used.remove(&name);
-            groups.free.insert(name);
+            groups.back(&name);
         }
     }
 
-    /// Groups that lie ready beyond what is kept; nobody is offered them any more.
-    pub fn surplus(&self) -> Vec<String> {
+    /// Groups that lie ready beyond what is kept, and their Regions; nobody is offered them any more.
+    pub fn surplus(&self) -> Vec<(String, Where)> {
         let mut groups = lock(&self.groups);
+        let regions: BTreeSet<Where> = groups.free.values().cloned().collect();
         let mut out = Vec::new();
-        while groups.free.len() > GROUPS_KEPT
-            && let Some(name) = groups.free.pop_first()
-        {
-            out.push(name);
+        for region in regions {
+            while groups.ready(&region) > GROUPS_KEPT
+                && let Some(name) = groups.take(&region)
+            {
+                out.push((name, region.clone()));
+            }
         }
         out
     }
 
     /// A group that could not be deleted lies ready again.
-    pub fn keep(&self, name: String) {
-        lock(&self.groups).free.insert(name);
+    pub fn keep(&self, name: String, region: Where) {
+        lock(&self.groups).free.insert(name, region);
     }
 
     /// burst.toml was read again: templates are made anew where they differ.
@@ -247,18 +285,27 @@ impl Prepare {
     pub async fn ahead(&self, hands: &Hands) -> Result<(), CloudError> {
         let snapshot = hands.shared.snapshot.load_full();
         let Some(config) = snapshot.config.as_ref() else { return Ok(()) };
-        if config.pools.values().any(|p| p.placement == Placement::Cluster) {
-            for group in hands.cloud.groups(&hands.cluster).await? {
+        for region in crate::regions::of_config(config) {
+            let cloud = crate::regions::cloud(hands, region.as_deref()).await?;
+            let wants = |p: &Pool| {
+                p.placement == Placement::Cluster
+                    && region.as_ref().is_none_or(|r| p.regions.iter().any(|a| a.region == *r))
+            };
+            if !config.pools.values().any(wants) {
+                continue;
+            }
+            for group in cloud.groups(&hands.cluster).await? {
                 let mut groups = lock(&self.groups);
                 if group.available && !groups.used.contains_key(&group.name) {
-                    groups.free.insert(group.name);
+                    groups.free.insert(group.name, region.clone());
                 }
             }
-            while lock(&self.groups).free.len() < GROUPS_READY {
+            // In a further Region they are made when they are needed.
+            while region.is_none() && lock(&self.groups).ready(&region) < GROUPS_READY {
                 let name = fresh(&mut lock(&self.groups), &hands.cluster, hands.host.now_ms());
                 may_act(hands)?;
-                hands.cloud.create_group(&hands.cluster, &name).await?;
-                lock(&self.groups).free.insert(name);
+                cloud.create_group(&hands.cluster, &name).await?;
+                lock(&self.groups).free.insert(name, region.clone());
             }
         }
         self.templates(hands).await.map(|_| ())
@@ -274,7 +321,8 @@ impl Prepare {
             snapshot.config.as_ref().ok_or_else(|| broken("NoConfig", "burst.toml cannot be used".into()))?;
         for pool in config.pools.values() {
             for rung in layouts(pool) {
-                self.template(hands, config, pool, &rung).await?;
+                let cloud = crate::regions::cloud(hands, rung.region.as_deref()).await?;
+                self.template(hands, (config, pool), &rung, &*cloud).await?;
             }
         }
         Ok(lock(&self.templates).values().map(|t| t.id.clone()).collect())
@@ -322,20 +370,28 @@ fn fresh(groups: &mut Groups, cluster: &str, now_ms: u64) -> String {
     format!("burst-{short}-{:x}", groups.next)
 }
 
-/// One rung per card layout a pool can need.
+/// One rung per card layout a pool can need, in each of its Regions: the site's own first.
 fn layouts(pool: &Pool) -> Vec<Rung> {
-    let Some((zone, subnet)) = pool.zones.first() else { return Vec::new() };
+    let abroad = pool.regions.iter().map(|a| Some(a.region.clone()));
+    std::iter::once(None).chain(abroad).flat_map(|r| layouts_in(pool, &r)).collect()
+}
+
+fn layouts_in(pool: &Pool, region: &Where) -> Vec<Rung> {
+    let Some((_, zone, subnet)) = pool.places().find(|(r, ..)| *r == region.as_deref()) else {
+        return Vec::new();
+    };
     let rung = |block: usize, kind: &str, efa: u32| Rung {
         block,
         instance_type: kind.to_owned(),
-        zone: zone.clone(),
-        subnet: subnet.clone(),
+        zone: zone.to_owned(),
+        subnet: subnet.to_owned(),
         market: pool.market,
         nodes: 1,
         efa,
         hourly: None,
         max_price: None,
         reservation: None,
+        region: region.clone(),
     };
     let mut out = Vec::new();
     for (i, block) in pool.blocks.iter().enumerate() {
@@ -352,7 +408,9 @@ fn layouts(pool: &Pool) -> Vec<Rung> {
         let layouts = out.iter().filter(|l| l.instance_type == r.instance_type);
         layouts.map(of).collect::<Vec<_>>()
     };
-    let mut all: Vec<Rung> = pool.reservations.iter().flat_map(reserved).collect();
+    let here = |zone: &str| pool.places().any(|(r, z, _)| r == region.as_deref() && z == zone);
+    let named = pool.reservations.iter().filter(|r| here(&r.zone));
+    let mut all: Vec<Rung> = named.flat_map(reserved).collect();
     all.append(&mut out);
     all
 }

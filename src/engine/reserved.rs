@@ -1,7 +1,7 @@
 //! What EC2 says of the pools' capacity reservations: looked at again and again, so that no launch is tried that EC2
 //! cannot grant.
 
-use crate::{controller::Loud, core::Core, effects::Hands};
+use crate::{controller::Loud, core::Core, effects::Hands, regions};
 use burst_plan::Seconds;
 use burst_policy::{
     Rung,
@@ -64,15 +64,23 @@ impl Reservations {
     }
 }
 
-fn ids(config: &Config) -> Vec<String> {
-    let all: BTreeSet<&str> =
-        config.pools.values().flat_map(|p| p.reservations.iter().map(|r| r.id.as_str())).collect();
-    all.into_iter().map(str::to_owned).collect()
+/// The ids of burst.toml, by the Region in which their zones are.
+fn ids(config: &Config) -> BTreeMap<Option<String>, BTreeSet<String>> {
+    let mut all: BTreeMap<Option<String>, BTreeSet<String>> = BTreeMap::new();
+    for (p, r) in config.pools.values().flat_map(|p| p.reservations.iter().map(move |r| (p, r))) {
+        let place = p.places().find(|(_, zone, _)| *zone == r.zone);
+        let region = place.and_then(|(region, ..)| region.map(str::to_owned));
+        all.entry(region).or_default().insert(r.id.clone());
+    }
+    all
 }
 
 /// What is wrong with the configured reservations, for the log.
-fn troubles(config: &Config, facts: &[Facts]) -> Vec<String> {
+fn troubles(config: &Config, asked: &[String], facts: &[Facts]) -> Vec<String> {
     let of = |pool: &Pool, r: &Reservation| {
+        if !asked.contains(&r.id) {
+            return None;
+        }
         let why = match facts.iter().find(|f| f.id == r.id) {
             None => vec!["EC2 does not know this reservation".to_owned()],
             Some(f) => contradictions(r, f),
@@ -99,17 +107,30 @@ async fn look(hands: &Hands, told: &mut Vec<String>) {
         return;
     }
     let at_ms = hands.host.now_ms();
-    match hands.cloud.reservations(&ids).await {
-        Ok(facts) => {
-            let found = troubles(config, &facts);
-            for text in found.iter().filter(|t| !told.contains(t)) {
-                hands.controller.log(Loud::Error, text);
+    let (mut asked, mut facts) = (Vec::new(), Vec::new());
+    for (region, ids) in ids {
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = match regions::cloud(hands, region.as_deref()).await {
+            Ok(cloud) => cloud.reservations(&ids).await,
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(found) => {
+                asked.extend(ids);
+                facts.extend(found);
             }
-            *told = found;
-            hands.prepare.reserved.take(at_ms, &ids, facts);
+            Err(e) => tracing::warn!(error = %e, "capacity reservations could not be looked at"),
         }
-        Err(e) => tracing::warn!(error = %e, "capacity reservations could not be looked at"),
     }
+    if asked.is_empty() {
+        return;
+    }
+    let found = troubles(config, &asked, &facts);
+    for text in found.iter().filter(|t| !told.contains(t)) {
+        hands.controller.log(Loud::Error, text);
+    }
+    *told = found;
+    hands.prepare.reserved.take(at_ms, &asked, facts);
 }
 
 impl Core {
@@ -155,6 +176,7 @@ mod tests {
             hourly: None,
             max_price: None,
             reservation: Some(Reserved { id: "cr-1".into(), kind, group: None }),
+            region: None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     journal::Journal,
     keep, people,
     prepare::Prepare,
-    reload,
+    regions, reload,
     shared::{Handle, LetterBox, Msg, PartitionFacts, Shared},
 };
 use burst_cloud::Cloud;
@@ -163,6 +163,7 @@ pub async fn drive(
 ) {
     let hands = behind_rates(hands);
     let stops = keep::stops(&hands).await;
+    let docs = regions::rehome(&hands, docs).await;
     let core = Core::new(hands.clone(), sender.clone(), docs, changed).stopped_by(stops);
     hands.host.spawn(keep::watch(hands.clone(), sender.clone()));
     hands.host.spawn(ahead(hands.clone()));
@@ -478,15 +479,19 @@ async fn ahead(hands: Hands) {
 async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
     let old = hands.shared.snapshot.load_full();
     let Some(config) = &old.config else { return Ok(()) };
-    let ids: BTreeSet<String> =
-        config.pools.values().flat_map(|p| p.zones.iter().map(|z| z.1.clone())).collect();
-    let known = hands.cloud.subnets(&ids.into_iter().collect::<Vec<_>>()).await?;
+    let mut known = BTreeMap::new();
+    for region in regions::of_config(config) {
+        let here = |p: &(Option<&str>, &str, &str)| p.0 == region.as_deref();
+        let places = config.pools.values().flat_map(|p| p.places());
+        let ids: BTreeSet<String> = places.filter(here).map(|(.., subnet)| subnet.to_owned()).collect();
+        let cloud = regions::cloud(hands, region.as_deref()).await?;
+        known.extend(cloud.subnets(&ids.into_iter().collect::<Vec<_>>()).await?);
+    }
     let mut wrong = BTreeMap::new();
     for pool in config.pools.values() {
         let why: Vec<String> = pool
-            .zones
-            .iter()
-            .filter_map(|(zone, subnet)| {
+            .places()
+            .filter_map(|(_, zone, subnet)| {
                 let (real, _) = known.get(subnet).filter(|(real, _)| real != zone)?;
                 Some(format!(
                     "subnet {subnet} lies in {real}, not in {zone} (write zones = {{ {real} = \"{subnet}\" }})"

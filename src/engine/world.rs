@@ -100,7 +100,11 @@ impl House for World<'_> {
         }
         // A launch whose answer is not known is asked for again: it launches nothing new.
         let nodes = if gang.sent { 0 } else { rung.nodes };
-        self.core.hands.rates.turn(&gang.key(), nodes, now_ms)
+        let home = &self.core.hands.rates;
+        match &rung.region {
+            None => home.turn(&gang.key(), nodes, now_ms),
+            Some(r) => home.region(r).turn(&gang.key(), nodes, now_ms),
+        }
     }
 
     fn shortage(&self, job: &JobView) -> Option<String> {

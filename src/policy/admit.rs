@@ -37,6 +37,9 @@ pub struct Rung {
     /// The capacity reservation it is launched into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<crate::reservation::Reserved>,
+    /// Region; None: `aws.region`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// A job that may be launched.

@@ -206,6 +206,9 @@ pub struct Gang {
     pub fleet: Option<String>,
     /// Placement group.
     pub group: Option<String>,
+    /// Region its last launch went to: what it has is there. None: `aws.region`.
+    #[serde(default)]
+    pub region: Option<String>,
     /// What the budget service has promised for this life, to be settled when it is over.
     #[serde(default)]
     pub promises: Vec<crate::asbb::Promise>,
@@ -274,6 +277,7 @@ impl Gang {
             sent: false,
             fleet: None,
             group: None,
+            region: None,
             promises: Vec::new(),
             user_hold: false,
             insist: false,

@@ -205,6 +205,7 @@ mod tests {
             hourly: None,
             max_price: None,
             reservation: None,
+            region: None,
         }
     }
 

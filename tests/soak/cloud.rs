@@ -120,6 +120,9 @@ impl Moody {
 
 #[async_trait]
 impl Cloud for Moody {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(Self { inner: self.inner.in_region(name), ..self.clone() }))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         let (c, names) = (self.inner.clone(), names.to_vec());
         self.call("DescribeInstanceTypes", false, async move { c.instance_types(&names).await }).await

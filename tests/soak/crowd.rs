@@ -103,6 +103,7 @@ async fn tell(seed: u64, crowd: Crowd) -> Served {
         disk: disk(),
         full: Arc::default(),
         reserved: false,
+        abroad: false,
         config,
     };
     let now = Now::default();

@@ -7,6 +7,7 @@
 // A simulation that meets what it does not expect has to stop loudly.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
+mod abroad;
 mod cloud;
 mod crowd;
 mod dice;
@@ -22,6 +23,7 @@ mod slurm;
 mod story;
 mod users;
 
+pub use abroad::a_region_that_is_dropped;
 pub use crowd::{Crowd, Served, serve};
 pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

@@ -61,6 +61,8 @@ pub struct Outside {
     pub config: Arc<Config>,
     /// It has capacity reservations.
     pub reserved: bool,
+    /// It has a second Region.
+    pub abroad: bool,
 }
 
 /// One life.

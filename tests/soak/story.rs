@@ -1,6 +1,7 @@
 //! One story: a cluster, its jobs, its troubles, and a calm end at which nothing may be left.
 
 use crate::{
+    abroad,
     cloud::Mood,
     dice::Dice,
     laws::Laws,
@@ -101,21 +102,33 @@ pub fn run(seed: u64, jobs: u64) -> Told {
     Told { broken: laws.broken(), log: laws.log(), counts: laws.counts() }
 }
 
+/// burst.toml with more in it.
+fn configured(more: &str) -> Arc<Config> {
+    Arc::new(Config::parse(&format!("{TOML}{more}"), "burst.toml").expect("the configuration is right"))
+}
+
+impl Outside {
+    /// The same with nothing more in burst.toml.
+    pub(crate) fn without(&self) -> Self {
+        Self { config: configured(""), reserved: false, abroad: false, ..self.clone() }
+    }
+}
+
 /// A cluster and its cloud, before slurmctld starts.
-pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
-    let reserved = dice.chance(500);
-    let text = format!("{TOML}{}", if reserved { reserves::TOML } else { "" });
-    let config = Arc::new(Config::parse(&text, "burst.toml").expect("the configuration is right"));
+pub(crate) fn outside(dice: &Dice, laws: &Laws, more: &str) -> Outside {
+    let config = configured(more);
     let ec2 = FakeCloud::new();
     for (subnet, zone) in [("subnet-0aa11", "us-east-2b"), ("subnet-0aa12", "us-east-2a")] {
         ec2.add_subnet(subnet, zone, 4_000);
     }
-    ec2.set_delays(Delays {
+    let delays = Delays {
         visible: dice.ms(0, 4_000),
         address: dice.ms(0, 2_000),
         shutdown: dice.ms(100, 8_000),
         ..Delays::default()
-    });
+    };
+    ec2.set_delays(delays);
+    abroad::set_up(&ec2, delays);
     let names =
         config.pools.values().flat_map(|p| p.blocks.iter().flat_map(|b| b.names.clone())).collect::<Vec<_>>();
     let slurm = Slurm::new(names.into_iter(), laws.clone(), dice.clone(), ec2.clone());
@@ -129,13 +142,17 @@ pub(crate) fn outside(dice: &Dice, laws: &Laws) -> Outside {
         disk: disk(),
         full: Arc::default(),
         config,
-        reserved,
+        reserved: more.contains(reserves::TOML),
+        abroad: more.contains(abroad::TOML),
     }
 }
 
 async fn tell(seed: u64, jobs: u64, laws: Laws) {
     let dice = Dice::new(seed);
-    let out = outside(&dice, &laws);
+    let (reserved, far) = (dice.chance(500), dice.chance(500));
+    let part = |there: bool, text: &'static str| if there { text } else { "" };
+    let more = format!("{}{}", part(reserved, reserves::TOML), part(far, abroad::TOML));
+    let out = outside(&dice, &laws, &more);
     let (slurm, ec2) = (out.slurm.clone(), out.ec2.clone());
     let now = Now::default();
     let hopeless = Arc::new(AtomicU64::new(dice.range(0, 60)));
@@ -169,6 +186,7 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
             ec2.set_capacity(kind, zone, Market::OnDemand, 100_000);
         }
     }
+    abroad::calm(&out);
     for person in people {
         person.await.expect("a person does not panic");
     }
@@ -206,6 +224,10 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
         }
         35..60 if out.reserved && dice.chance(400) => {
             reserves::change(out);
+            life
+        }
+        35..60 if out.abroad && dice.chance(500) => {
+            abroad::change(out);
             life
         }
         35..60 => {
@@ -296,6 +318,7 @@ fn judge(out: &Outside, laws: &Laws, life: &Life) {
     drop(t);
     crate::money::judge(out, laws, at);
     reserves::judge(out, laws, at);
+    abroad::judge(out, laws, at);
     // One fleet per intent, whatever was asked again.
     let mut intents: BTreeMap<(String, String, String), u32> = BTreeMap::new();
     let mut paid: BTreeMap<String, u32> = BTreeMap::new();

@@ -132,6 +132,7 @@ impl Place {
             max_price: None,
             tags: BTreeMap::from([tag("slurm-burst:cluster", CLUSTER), tag("slurm-burst:gang", token)]),
             reservation: None,
+            region: None,
         })
     }
 

@@ -74,6 +74,7 @@ async fn walk() -> Result<(), CloudError> {
         max_price: None,
         tags: BTreeMap::from([("slurm-burst:cluster".to_owned(), spec.cluster.clone())]),
         reservation: None,
+        region: None,
     };
     let answer = ec2.create_fleet(&request).await?;
     println!("fleet: {answer:?}");

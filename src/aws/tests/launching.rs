@@ -20,6 +20,7 @@ pub(crate) fn request(market: Market) -> FleetRequest {
             ("Name".into(), "a b&c".into()),
         ]),
         reservation: None,
+        region: None,
     }
 }
 

@@ -197,15 +197,19 @@ fn market(
     Ok(pool.market)
 }
 
-fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Vec<&'a (String, String)> {
-    let wanted: Vec<_> = pool.zones.iter().filter(|(z, _)| request.zones.contains(z)).collect();
+/// Region (None: the site's own), zone and subnet.
+type Spot<'a> = (Option<&'a str>, &'a str, &'a str);
+
+fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Vec<Spot<'a>> {
+    let wanted: Vec<_> =
+        pool.places().filter(|(_, z, _)| request.zones.iter().any(|wanted| wanted == z)).collect();
     if wanted.is_empty() {
         if !request.zones.is_empty() {
             let text =
                 format!("none of the plan's zones ({}) is in pool {}", request.zones.join(", "), pool.name);
             notices.push(format!("{text}: the pool's own serve"));
         }
-        return pool.zones.iter().collect();
+        return pool.places().collect();
     }
     wanted
 }
@@ -217,7 +221,7 @@ fn placement(pool: &Pool, request: &Request, notices: &mut Vec<String>) {
     }
 }
 
-type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [&'a (String, String)], Efa);
+type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [Spot<'a>], Efa);
 
 fn rungs(
     site: Site<'_>,
@@ -250,19 +254,20 @@ fn rungs(
             why.push(format!("on {kind}: it needs {nodes} nodes, at most {most} are allowed"));
             continue;
         }
-        let hourly = hourly(pool, offer, market);
-        for (zone, subnet) in zones {
+        for (region, zone, subnet) in zones {
+            let there = site.offers.at(&pool.name, *region).get(index).copied().unwrap_or_default();
             let rung = Rung {
                 block: index,
                 instance_type: kind.clone(),
-                zone: zone.clone(),
-                subnet: subnet.clone(),
+                zone: (*zone).to_owned(),
+                subnet: (*subnet).to_owned(),
                 market,
                 nodes,
                 efa: if efa == Efa::Off { 0 } else { block.efa_max },
-                hourly,
+                hourly: hourly(pool, there, market),
                 max_price: if market == Market::Spot { request.max_spot_price } else { None },
                 reservation: None,
+                region: region.map(str::to_owned),
             };
             match efa == Efa::Preferred && block.efa_max == 0 {
                 true => plain.push(rung),
@@ -270,6 +275,10 @@ fn rungs(
             }
         }
     }
+    // A further Region only after everything in the one before.
+    let order = |r: &Rung| zones.iter().position(|z| z.0 == r.region.as_deref());
+    ladder.sort_by_key(order);
+    plain.sort_by_key(order);
     reserved::put(pool, &mut ladder);
     reserved::put(pool, &mut plain);
     // Preferred: without EFA only after everything that has it.

@@ -6,6 +6,7 @@ use crate::prices::Prices;
 use burst_plan::Efa;
 use proptest::prelude::*;
 
+mod abroad;
 mod reserved;
 mod wishes;
 

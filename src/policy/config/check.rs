@@ -5,7 +5,7 @@ use super::{
     block::blocks,
     ec2, money,
     read::{Notes, Table},
-    reservation,
+    region, reservation,
 };
 use crate::types::TypeBook;
 use burst_plan::{Efa, Else, Market, Seconds, plan::PLAN_BYTES};
@@ -137,7 +137,8 @@ fn aws(t: &Table<'_, '_>) -> Aws {
     if tags.len() > 40 {
         t.error("tags", "more than 40: EC2 takes 50, ten are ours");
     }
-    let aws = Aws { region, profile: t.text("profile"), endpoint_url: t.text("endpoint_url"), tags };
+    let (profile, endpoint_url) = (t.text("profile"), t.text("endpoint_url"));
+    let aws = Aws { region, profile, endpoint_url, endpoints: region::endpoints(t), tags };
     t.finish();
     aws
 }
@@ -266,6 +267,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         blocks,
         reservations: reservation::reservations(t, placement),
         reservations_only: t.flag("reservations_only").unwrap_or(false),
+        regions: region::regions(t),
         name,
     };
     if t.get("linger").is_some() && t.time("linger").is_some_and(|l| l.0 > 0) {
@@ -273,11 +275,21 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
     }
     check_pool(t, &pool, book);
     reservation::check(t, &pool);
+    region::check(t, &pool);
     t.finish();
     pool
 }
 
-fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
+/// What is a pool's in one Region.
+pub(super) struct Home<'a> {
+    pub zones: &'a [(String, String)],
+    pub image: Option<&'a String>,
+    pub security_groups: &'a [String],
+    pub launch_template: Option<&'a String>,
+}
+
+/// The same rules in each Region.
+pub(super) fn check_home(t: &Table<'_, '_>, p: &Home<'_>) {
     let starts = |key: &str, value: &str, with: &str| {
         let rest = value.strip_prefix(with).unwrap_or("");
         if rest.is_empty() || rest.len() > 64 || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -296,10 +308,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             t.error("zones", format!("{subnet} stands for {other} and {zone}: a subnet lies in one zone"));
         }
     }
-    if !p.partition.is_empty() && !is_partition(&p.partition) {
-        t.error("partition", format!("`{}` cannot be one partition's name: write one name", p.partition));
-    }
-    match (&p.image, &p.launch_template) {
+    match (p.image, p.launch_template) {
         (None, None) => {
             t.error("image", "missing: write image = \"ami-…\", or launch_template = \"lt-…\" of your own")
         }
@@ -317,8 +326,23 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         }
         _ => {}
     }
-    for group in &p.security_groups {
+    for group in p.security_groups {
         starts("security_groups", group, "sg-");
+    }
+}
+
+fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
+    check_home(
+        t,
+        &Home {
+            zones: &p.zones,
+            image: p.image.as_ref(),
+            security_groups: &p.security_groups,
+            launch_template: p.launch_template.as_ref(),
+        },
+    );
+    if !p.partition.is_empty() && !is_partition(&p.partition) {
+        t.error("partition", format!("`{}` cannot be one partition's name: write one name", p.partition));
     }
     if p.on_no_capacity == Else::Local && p.local_partition.is_none() {
         t.error("local_partition", "on_no_capacity = \"local\" needs local_partition");

@@ -99,7 +99,8 @@ pub(super) fn check(t: &Table<'_, '_>, p: &Pool) {
         if !p.blocks.iter().any(|b| b.instance_type == r.instance_type) {
             error(format!("{}: no block of this pool has type {}: write one", r.id, r.instance_type));
         }
-        if !p.zones.iter().any(|(z, _)| *z == r.zone) {
+        let abroad = p.regions.iter().flat_map(|a| &a.zones);
+        if !p.zones.iter().chain(abroad).any(|(z, _)| *z == r.zone) {
             error(format!("{}: zone {} is not one of this pool's zones: write it there", r.id, r.zone));
         }
     }

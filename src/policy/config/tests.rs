@@ -184,6 +184,47 @@ fn reservations_are_read_and_their_contradictions_refused() {
     assert!(errors(&cards).contains("public_ip: hpc9z.96xlarge"), "{}", errors(&cards));
 }
 
+const WEST: &str = "[pool.efa.region.us-west-2]\nzones = { \"us-west-2b\" = \"subnet-0bb11\" }\nimage = \"ami-2\"\n\
+    security_groups = [\"sg-2\"]\n";
+
+#[test]
+fn further_regions_are_read_in_their_order_and_checked_as_the_first() {
+    let two = format!("{GOOD}{WEST}{}", WEST.replace("us-west-2", "eu-west-1").replace("0bb11", "0cc11"));
+    let c = Config::parse(&two, "f").expect("good");
+    assert_eq!(c.regions(), ["us-east-2", "us-west-2", "eu-west-1"]);
+    let p = &c.pools["efa"];
+    let zones: Vec<_> = p.places().map(|(r, z, _)| (r.unwrap_or(""), z)).collect();
+    assert_eq!(
+        zones,
+        [("", "us-east-2b"), ("", "us-east-2a"), ("us-west-2", "us-west-2b"), ("eu-west-1", "eu-west-1b")]
+    );
+    let there = p.in_region(Some("us-west-2")).expect("there");
+    assert_eq!((there.image.as_deref(), there.security_groups), (Some("ami-2"), vec!["sg-2".to_owned()]));
+    assert_eq!(p.in_region(None).as_ref(), Some(p));
+    assert_eq!(p.in_region(Some("ap-south-1")), None);
+    let endpoint = "[aws.endpoints]\nus-west-2 = \"http://127.0.0.1:1\"\n";
+    let c = Config::parse(&format!("{GOOD}{WEST}{endpoint}"), "f").expect("good");
+    assert_eq!(c.aws.endpoints["us-west-2"], "http://127.0.0.1:1");
+    for (from, to, want) in [
+        (
+            "\"us-west-2b\"",
+            "\"us-east-2c\"",
+            "region.us-west-2.zones: zone us-east-2c is not in region us-west-2",
+        ),
+        ("image = \"ami-2\"\n", "", "pool.efa.region.us-west-2.image: missing"),
+        ("sg-2", "group", "`group` does not look like sg-"),
+        ("region.us-west-2", "region.west", "`west` is not a region"),
+        ("region.us-west-2", "region.us-east-2", "us-east-2 is [aws] region"),
+        ("image = \"ami-2\"", "launch_template = \"lt-2\"", "the pool has image, so write image there"),
+        ("image = ", "market = \"spot\"\nimage = ", "region.us-west-2.market: unknown key"),
+    ] {
+        let e = errors(&format!("{GOOD}{}", WEST.replacen(from, to, 1)));
+        assert!(e.contains(want), "{from} → {to}: {e}");
+    }
+    let e = errors(&format!("{GOOD}{WEST}{}", endpoint.replace("http://", "")));
+    assert!(e.contains("aws.endpoints: the URL of us-west-2 must begin with"), "{e}");
+}
+
 #[test]
 fn partitions_of_a_broken_file_are_still_found() {
     assert_eq!(

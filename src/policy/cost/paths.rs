@@ -115,6 +115,7 @@ fn story(seed: u64, nodes: u32) -> Bill {
         hourly: Some(MicroUsd(HOURLY)),
         max_price: None,
         reservation: None,
+        region: None,
     };
     let record = JobView {
         id: 7,

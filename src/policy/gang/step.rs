@@ -415,6 +415,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             return None;
         }
         g.names = names;
+        g.region.clone_from(&rung.region);
         g.attempt += 1;
         g.intent += 1;
         g.unsure = true;

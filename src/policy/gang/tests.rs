@@ -43,6 +43,7 @@ fn rung(zone: &str, nodes: u32) -> Rung {
         hourly: Some(MicroUsd(7_200_000)),
         max_price: None,
         reservation: None,
+        region: None,
     }
 }
 
@@ -90,6 +91,7 @@ fn pool() -> Pool {
         }],
         reservations: Vec::new(),
         reservations_only: false,
+        regions: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ fn rung(kind: Kind, nodes: u32, group: Option<&str>) -> Rung {
         hourly: None,
         max_price: None,
         reservation: Some(Reserved { id: "cr-1".into(), kind, group: group.map(str::to_owned) }),
+        region: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn rung() -> Rung {
         hourly: None,
         max_price: None,
         reservation: None,
+        region: None,
     }
 }
 

@@ -44,6 +44,11 @@ fn a_pause_outlives_a_restart() {
 }
 
 #[test]
+fn a_region_that_is_dropped_is_given_back_all_the_same() {
+    assert_eq!(burst_soak::a_region_that_is_dropped(), Ok(()));
+}
+
+#[test]
 fn a_full_disk_stops_launches_and_nothing_else() {
     assert_eq!(burst_soak::a_full_disk(), Ok(()));
 }
@@ -59,8 +64,18 @@ fn a_seed_tells_one_story_and_a_rich_one() {
             *all.entry(kind).or_insert(0) += n;
         }
     }
-    for kind in ["jobs", "starts", "fleets", "faults", "kills", "takeovers", "requeues", "deaths", "reserved"]
-    {
+    for kind in [
+        "jobs",
+        "starts",
+        "fleets",
+        "faults",
+        "kills",
+        "takeovers",
+        "requeues",
+        "deaths",
+        "reserved",
+        "abroad",
+    ] {
         assert!(all.get(kind).copied().unwrap_or(0) > 0, "nothing of the kind {kind} happened: {all:?}");
     }
 }
