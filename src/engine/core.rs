@@ -365,8 +365,10 @@ impl Core {
     /// An instance that EC2 has ended will never register: the boot limit need not be waited for.
     fn saw_cloud(&mut self, at_ms: u64, region: Option<&str>, ids: &HashSet<String>) {
         // A Region says nothing of gangs that are in another one.
-        let there = |slot: &&mut Slot| slot.gang.region.as_deref() == region;
-        for (key, slot) in self.slots.iter_mut().map(|(k, s)| (k, s)).filter(|(_, s)| there(s)) {
+        for (key, slot) in &mut self.slots {
+            if slot.gang.region.as_deref() != region {
+                continue;
+            }
             lives::miss(&mut slot.gang, at_ms, ids);
             if !matches!(slot.gang.phase, Phase::Booting { .. }) {
                 continue;

@@ -285,15 +285,25 @@ impl Prepare {
     pub async fn ahead(&self, hands: &Hands) -> Result<(), CloudError> {
         let snapshot = hands.shared.snapshot.load_full();
         let Some(config) = snapshot.config.as_ref() else { return Ok(()) };
+        // A further Region that does not answer keeps the others waiting for nothing.
+        let mut failed = None;
         for region in crate::regions::of_config(config) {
-            let cloud = crate::regions::cloud(hands, region.as_deref()).await?;
-            let wants = |p: &Pool| {
-                p.placement == Placement::Cluster
-                    && region.as_ref().is_none_or(|r| p.regions.iter().any(|a| a.region == *r))
-            };
-            if !config.pools.values().any(wants) {
-                continue;
+            match self.ahead_in(hands, config, &region).await {
+                Err(e) if region.is_none() => return Err(e),
+                Err(e) => failed = failed.or(Some(e)),
+                Ok(()) => {}
             }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn ahead_in(&self, hands: &Hands, config: &Config, region: &Where) -> Result<(), CloudError> {
+        let cloud = crate::regions::cloud(hands, region.as_deref()).await?;
+        let wants = |p: &Pool| {
+            p.placement == Placement::Cluster
+                && region.as_ref().is_none_or(|r| p.regions.iter().any(|a| a.region == *r))
+        };
+        if config.pools.values().any(wants) {
             for group in cloud.groups(&hands.cluster).await? {
                 let mut groups = lock(&self.groups);
                 if group.available && !groups.used.contains_key(&group.name) {
@@ -301,14 +311,19 @@ impl Prepare {
                 }
             }
             // In a further Region they are made when they are needed.
-            while region.is_none() && lock(&self.groups).ready(&region) < GROUPS_READY {
+            while region.is_none() && lock(&self.groups).ready(region) < GROUPS_READY {
                 let name = fresh(&mut lock(&self.groups), &hands.cluster, hands.host.now_ms());
                 may_act(hands)?;
                 cloud.create_group(&hands.cluster, &name).await?;
                 lock(&self.groups).free.insert(name, region.clone());
             }
         }
-        self.templates(hands).await.map(|_| ())
+        for pool in config.pools.values() {
+            for rung in layouts_in(pool, region) {
+                self.template(hands, (config, pool), &rung, &*cloud).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that the template of every card layout is there, and answers the ids of all that are used.

@@ -446,8 +446,8 @@ async fn ahead(hands: Hands) {
     let mut told = String::new();
     let look = async || {
         learn_types(&hands).await?;
-        learn_subnets(&hands).await?;
-        hands.prepare.ahead(&hands).await
+        let subnets = learn_subnets(&hands).await;
+        hands.prepare.ahead(&hands).await.and(subnets)
     };
     loop {
         while !hands.controller.active() {
@@ -479,13 +479,22 @@ async fn ahead(hands: Hands) {
 async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
     let old = hands.shared.snapshot.load_full();
     let Some(config) = &old.config else { return Ok(()) };
-    let mut known = BTreeMap::new();
+    let (mut known, mut failed) = (BTreeMap::new(), None);
     for region in regions::of_config(config) {
         let here = |p: &(Option<&str>, &str, &str)| p.0 == region.as_deref();
         let places = config.pools.values().flat_map(|p| p.places());
         let ids: BTreeSet<String> = places.filter(here).map(|(.., subnet)| subnet.to_owned()).collect();
-        let cloud = regions::cloud(hands, region.as_deref()).await?;
-        known.extend(cloud.subnets(&ids.into_iter().collect::<Vec<_>>()).await?);
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = match regions::cloud(hands, region.as_deref()).await {
+            Ok(cloud) => cloud.subnets(&ids).await,
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(found) => known.extend(found),
+            Err(e) if region.is_none() => return Err(e),
+            // It keeps the first Region waiting for nothing.
+            Err(e) => failed = Some(e),
+        }
     }
     let mut wrong = BTreeMap::new();
     for pool in config.pools.values() {
@@ -505,7 +514,7 @@ async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
         }
     }
     hands.shared.snapshot.change(|s| s.wrong_subnets = wrong.clone());
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
