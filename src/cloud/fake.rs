@@ -219,6 +219,11 @@ impl FakeCloud {
             }
         }
     }
+    /// Ids of the launch templates, the oldest first.
+    #[must_use]
+    pub fn template_ids(&self) -> Vec<String> {
+        self.state().templates.iter().map(|(_, t, _)| t.id.clone()).collect()
+    }
     /// Names of the placement groups.
     #[must_use]
     pub fn group_names(&self) -> Vec<String> {

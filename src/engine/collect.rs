@@ -74,15 +74,8 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
             groups(&hands).await;
             crate::expire::templates(&hands, &mut unused).await;
         }
-        let regions = match regions::all(&hands).await {
-            Ok(r) => r,
-            Err(e) => {
-                tracing::warn!(error = %e, "the Regions in which instances may be are not known");
-                continue;
-            }
-        };
         let mut unwanted = false;
-        for region in regions {
+        for region in regions::all(&hands).await {
             match one_region(&hands, &sender, region).await {
                 Ok(found) => unwanted |= found,
                 Err(Gone) => return,

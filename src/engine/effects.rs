@@ -324,13 +324,13 @@ async fn launch(
         Ok(r) => r,
         Err(e) => return own("Journal", &format!("stored request: {e}"), Class::Configuration).into(),
     };
-    if !hands.controller.active() {
-        return own("Standby", "this controller is not the active one", Class::Auth).into();
-    }
     let cloud = match at(hands, &request, gang).await {
         Ok(c) => c,
         Err(t) => return Outcome::Failed(t).into(),
     };
+    if !hands.controller.active() {
+        return own("Standby", "this controller is not the active one", Class::Auth).into();
+    }
     let group = request.group.clone();
     fault::point(effect, Point::Before);
     // The job's owner reads what is being launched while EC2 thinks, and the launch does not wait for it. The next

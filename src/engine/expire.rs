@@ -63,8 +63,7 @@ pub(crate) async fn templates(hands: &Hands, unused: &mut ByRegion) {
         }
     };
     let used = used.into_iter().chain(named).collect();
-    let Ok(regions) = regions::all(hands).await else { return };
-    for region in regions {
+    for region in regions::all(hands).await {
         let Ok(cloud) = regions::cloud(hands, region.as_deref()).await else { continue };
         let all = match cloud.templates(&hands.cluster).await {
             Ok(t) => t,

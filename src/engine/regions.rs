@@ -15,6 +15,9 @@ use std::{
 /// Beginning of the settings that hold them: one each, so that two gangs can write at once.
 const KEPT: &str = "region:";
 
+/// Longest wait for the journal where ending what costs money depends on it.
+const READ_MOST: Duration = Duration::from_secs(5);
+
 /// Regions that the journal is known to have.
 #[derive(Debug, Default)]
 pub struct Known(Mutex<Option<BTreeSet<String>>>);
@@ -50,23 +53,31 @@ pub(crate) fn of_config(config: &Config) -> Vec<Option<String>> {
     std::iter::once(None).chain(further).collect()
 }
 
-/// Every Region in which something of ours may be: burst.toml's and those of before.
-///
-/// # Errors
-/// The journal cannot be read: nobody knows which there are.
-pub(crate) async fn all(hands: &Hands) -> Result<Vec<Option<String>>, JournalError> {
+/// Every Region in which something of ours may be: burst.toml's and those of before. A journal that cannot be read keeps
+/// none of burst.toml's from being looked through.
+pub(crate) async fn all(hands: &Hands) -> Vec<Option<String>> {
     let snapshot = hands.shared.snapshot.load_full();
     let config = snapshot.config.as_ref();
     let mut all = config.map_or_else(|| vec![None], of_config);
     let home = config.map_or("", |c| c.aws.region.as_str());
-    let before = kept(hands).await?;
+    let before = match tokio::time::timeout(READ_MOST, kept(hands)).await {
+        Ok(Ok(before)) => before,
+        Ok(Err(e)) => {
+            tracing::warn!(error = %e, "the Regions of before are not known");
+            return all;
+        }
+        Err(_) => {
+            tracing::warn!("the Regions of before are not known: the journal's disk does not answer");
+            return all;
+        }
+    };
     let new = before.into_iter().filter(|r| r != home).map(Some);
     for region in new {
         if !all.contains(&region) {
             all.push(region);
         }
     }
-    Ok(all)
+    all
 }
 
 async fn kept(hands: &Hands) -> Result<BTreeSet<String>, JournalError> {

@@ -11,6 +11,7 @@ mod abroad;
 mod cloud;
 mod crowd;
 mod dice;
+mod expire;
 mod laws;
 mod life;
 mod money;
@@ -25,5 +26,6 @@ mod users;
 
 pub use abroad::a_region_that_is_dropped;
 pub use crowd::{Crowd, Served, serve};
+pub use expire::a_template_that_nothing_uses;
 pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

@@ -104,10 +104,21 @@ pub fn run(seed: u64, jobs: u64) -> Told {
 
 /// burst.toml with more in it.
 fn configured(more: &str) -> Arc<Config> {
-    Arc::new(Config::parse(&format!("{TOML}{more}"), "burst.toml").expect("the configuration is right"))
+    parsed(&format!("{TOML}{more}"))
 }
 
+fn parsed(text: &str) -> Arc<Config> {
+    Arc::new(Config::parse(text, "burst.toml").expect("the configuration is right"))
+}
+
+/// The pool's second type.
+const SECOND: &str = "[[pool.efa.block]]\ntype = \"hpc6a.48xlarge\"\nnodes = \"efa6-[0001-0048]\"\n";
+
 impl Outside {
+    /// The same with the first type alone.
+    pub(crate) fn with_one_type(&self) -> Self {
+        Self { config: parsed(&TOML.replace(SECOND, "")), reserved: false, abroad: false, ..self.clone() }
+    }
     /// The same with nothing more in burst.toml.
     pub(crate) fn without(&self) -> Self {
         Self { config: configured(""), reserved: false, abroad: false, ..self.clone() }

@@ -49,6 +49,11 @@ fn a_region_that_is_dropped_is_given_back_all_the_same() {
 }
 
 #[test]
+fn a_template_that_nothing_uses_is_deleted_in_time() {
+    assert_eq!(burst_soak::a_template_that_nothing_uses(), Ok(()));
+}
+
+#[test]
 fn a_full_disk_stops_launches_and_nothing_else() {
     assert_eq!(burst_soak::a_full_disk(), Ok(()));
 }
