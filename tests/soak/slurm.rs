@@ -222,7 +222,9 @@ impl Slurm {
         let mut now = std::mem::replace(&mut t.jobs, jobs);
         for (id, j) in &t.jobs {
             let was = now.remove(id);
-            let forgot = |what: &str| self.laws.count(if what == "end" { "ends forgotten" } else { "starts forgotten" });
+            let forgot = |what: &str| {
+                self.laws.count(if what == "end" { "ends forgotten" } else { "starts forgotten" })
+            };
             match (j.state, was.as_ref().map(|w| w.state)) {
                 // Its script is done, and slurmctld waits for it.
                 (State::Running, Some(State::Running)) if was.is_some_and(|w| w.starts == j.starts) => {}

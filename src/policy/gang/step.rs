@@ -373,10 +373,10 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     g.worst = admission.worst_cost;
     let mut no_names = false;
     let mut dry = Vec::new();
-    g.shut.clear();
+    let mut shut = Vec::new();
     while let Some(rung) = admission.ladder.get(g.rung) {
         if let Some(why) = house.unusable(g, rung, now) {
-            g.shut.push(why);
+            shut.push(why);
             g.rung += 1;
             continue;
         }
@@ -419,7 +419,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
         g.attempt += 1;
         g.intent += 1;
         g.unsure = true;
-        let passed = match (dry.first(), g.shut.first()) {
+        let passed = match (dry.first(), shut.first()) {
             (Some(place), _) => format!("; no capacity for {place}"),
             (None, Some(why)) => format!("; not into {why}"),
             (None, None) => String::new(),
@@ -462,8 +462,9 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
-    let usable: Vec<&crate::Rung> =
-        adm.ladder.iter().filter(|r| house.unusable(g, r, now).is_none()).collect();
+    let (usable, shut): (Vec<&crate::Rung>, Vec<_>) =
+        adm.ladder.iter().partition(|r| house.unusable(g, r, now).is_none());
+    g.shut = shut.into_iter().filter_map(|r| house.unusable(g, r, now)).take(DRY_SHOWN).collect();
     let dry: Vec<(&crate::Rung, u64)> =
         usable.iter().filter_map(|r| Some((*r, house.dry_until(g, r).filter(|t| *t > now)?))).collect();
     g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
