@@ -5,7 +5,8 @@ use aws_sdk_ec2::{
     operation::RequestId,
     operation::create_fleet::{CreateFleetOutput, builders::CreateFleetFluentBuilder},
     types::{
-        DefaultTargetCapacityType, FleetLaunchTemplateConfigRequest, FleetLaunchTemplateOverridesRequest,
+        CapacityReservationOptionsRequest, DefaultTargetCapacityType, FleetCapacityReservationUsageStrategy,
+        FleetLaunchTemplateConfigRequest, FleetLaunchTemplateOverridesRequest,
         FleetLaunchTemplateSpecificationRequest, FleetType, OnDemandOptionsRequest, Placement, ResourceType,
         SpotAllocationStrategy, SpotOptionsRequest, Tag, TagSpecification,
         TargetCapacitySpecificationRequest,
@@ -13,7 +14,7 @@ use aws_sdk_ec2::{
 };
 use burst_cloud::{CloudError, FleetAnswer, FleetError, FleetRequest, Granted};
 use burst_plan::Market;
-use burst_policy::classify::classify;
+use burst_policy::{classify::classify, reservation::Kind};
 use std::collections::BTreeMap;
 
 /// EC2's bound of `MinTargetCapacity`.
@@ -45,7 +46,25 @@ fn request(client: &Client, r: &FleetRequest) -> Result<CreateFleetFluentBuilder
     if let Some(group) = &r.group {
         place = place.placement(Placement::builder().group_name(group).build());
     }
+    let kind = r.reservation.as_ref().map(|r| r.kind);
+    if kind.is_some() && r.market != Market::OnDemand {
+        return Err(bad("spot instances do not run in a capacity reservation".into()));
+    }
+    if kind == Some(Kind::CapacityBlock) && r.group.is_some() {
+        return Err(bad("a Capacity Block takes no placement group".into()));
+    }
+    // EC2 then fills it from what is reserved first; a launch template that names a reservation goes nowhere else.
+    let reserved_first = kind.map(|_| {
+        CapacityReservationOptionsRequest::builder()
+            .usage_strategy(FleetCapacityReservationUsageStrategy::UseCapacityReservationsFirst)
+            .build()
+    });
     let create = match r.market {
+        // Neither the counts by market nor the options of on-demand may stand beside it (EC2 user guide, EC2 Fleet and
+        // Capacity Blocks), so that EC2 may give less than all: the caller gives that back.
+        Market::OnDemand if kind == Some(Kind::CapacityBlock) => create.target_capacity_specification(
+            total.default_target_capacity_type(DefaultTargetCapacityType::CapacityBlock).build(),
+        ),
         Market::OnDemand => create
             .target_capacity_specification(
                 total
@@ -56,6 +75,7 @@ fn request(client: &Client, r: &FleetRequest) -> Result<CreateFleetFluentBuilder
             )
             .on_demand_options(
                 OnDemandOptionsRequest::builder()
+                    .set_capacity_reservation_options(reserved_first)
                     .min_target_capacity(nodes)
                     .single_availability_zone(true)
                     .single_instance_type(true)

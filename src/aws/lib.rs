@@ -14,6 +14,7 @@ mod fleet;
 mod groups;
 mod instances;
 pub mod layout;
+mod reservations;
 mod settings;
 mod template;
 mod whole;
@@ -26,9 +27,11 @@ use aws_sdk_ec2::{
     Client,
     config::{SharedCredentialsProvider, SharedHttpClient},
 };
-use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec};
-use burst_policy::TypeFacts;
-use std::collections::BTreeMap;
+use burst_cloud::{
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
+};
+use burst_policy::{TypeFacts, reservation::Facts};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// EC2 of one account and region.
 #[derive(Debug, Clone)]
@@ -38,6 +41,9 @@ pub struct Ec2 {
     /// CreateFleet: no retries, longer timeouts.
     launcher: Client,
     credentials: SharedCredentialsProvider,
+    /// What the clients of another Region are made of.
+    settings: Settings,
+    http: SharedHttpClient,
 }
 
 impl Ec2 {
@@ -57,8 +63,9 @@ impl Ec2 {
         http: SharedHttpClient,
         credentials: SharedCredentialsProvider,
     ) -> Result<Self, CloudError> {
-        let (client, launcher) = settings::clients(settings, http, credentials.clone()).await?;
-        Ok(Self { client, launcher, credentials })
+        let (client, launcher) =
+            settings::clients(settings.clone(), http.clone(), credentials.clone()).await?;
+        Ok(Self { client, launcher, credentials, settings, http })
     }
 
     /// Looks the credentials up now, without a request to EC2.
@@ -72,6 +79,12 @@ impl Ec2 {
 
 #[async_trait]
 impl Cloud for Ec2 {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        let mut there = self.settings.clone();
+        there.endpoint_url = there.endpoints.get(name).cloned();
+        name.clone_into(&mut there.region);
+        Ok(Arc::new(Self::with(there, self.http.clone(), self.credentials.clone()).await?))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         convert::instance_types(&self.client, names).await
     }
@@ -92,6 +105,15 @@ impl Cloud for Ec2 {
     }
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         groups::delete(&self.client, name).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        template::list(&self.client, cluster).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        template::delete(&self.client, id).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        reservations::describe(&self.client, ids).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         fleet::create(&self.launcher, request).await

@@ -12,7 +12,7 @@ use aws_sdk_ec2::{
 };
 use aws_smithy_http_client::{Builder as HttpBuilder, tls};
 use burst_cloud::CloudError;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Where EC2 is and how long to wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub profile: Option<String>,
     /// Another endpoint than the region's own: a VPC endpoint, or `http://…` of a simulator.
     pub endpoint_url: Option<String>,
+    /// Endpoints of further Regions ([`burst_cloud::Cloud::region`]); others have AWS's own.
+    pub endpoints: BTreeMap<String, String>,
     /// How long to wait.
     pub timeouts: Timeouts,
 }
@@ -31,7 +33,9 @@ impl Settings {
     /// A region with everything else at its default.
     #[must_use]
     pub fn region(region: impl Into<String>) -> Self {
-        Self { region: region.into(), profile: None, endpoint_url: None, timeouts: Timeouts::default() }
+        let (profile, endpoint_url) = (None, None);
+        let (endpoints, timeouts) = (BTreeMap::new(), Timeouts::default());
+        Self { region: region.into(), profile, endpoint_url, endpoints, timeouts }
     }
 }
 

@@ -17,7 +17,8 @@ use aws_sdk_ec2::{
         RequestLaunchTemplateData, ResourceType, ShutdownBehavior,
     },
 };
-use burst_cloud::{CloudError, TemplateRef, TemplateSpec};
+use burst_cloud::{CloudError, Template, TemplateRef, TemplateSpec};
+use burst_policy::reservation::Reserved;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, time::Duration};
@@ -50,6 +51,9 @@ struct Canonical<'a> {
     root_gib: Option<u32>,
     public_ip: bool,
     user_data: &'a str,
+    /// Absent where there is none: templates of before keep their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation: Option<&'a Reserved>,
 }
 
 fn bad(code: &str, message: impl Into<String>) -> CloudError {
@@ -109,6 +113,7 @@ fn checked(spec: &TemplateSpec) -> Result<(String, Vec<Interface>), CloudError> 
         root_gib: spec.root_gib,
         public_ip: spec.public_ip,
         user_data: &spec.user_data,
+        reservation: spec.reservation.as_ref(),
     })
     .map_err(|e| bad("InvalidRequest", e.to_string()))?;
     let hash: String = Sha256::digest(&canonical).iter().take(6).map(|b| format!("{b:02x}")).collect();
@@ -187,6 +192,8 @@ fn data(
         .metadata_options(metadata)
         .set_block_device_mappings(Some(volumes).filter(|v| !v.is_empty()))
         .set_key_name(spec.key_name.clone())
+        .set_capacity_reservation_specification(spec.reservation.as_ref().map(crate::reservations::target))
+        .set_instance_market_options(spec.reservation.as_ref().and_then(crate::reservations::market))
         .set_network_interfaces(Some(
             interfaces.iter().map(|i| interface(i, spec, interfaces.len() == 1)).collect(),
         ));
@@ -253,6 +260,36 @@ pub(crate) async fn ensure(client: &Client, spec: &TemplateSpec) -> Result<Templ
             Err(e)
         }
         Err(e) => Err(e),
+    }
+}
+
+/// Templates with the cluster's tag.
+pub(crate) async fn list(client: &Client, cluster: &str) -> Result<Vec<Template>, CloudError> {
+    let mine = filter(&format!("tag:{CLUSTER}"), &[cluster.to_owned()]);
+    let mut out = Vec::new();
+    let mut token = None;
+    loop {
+        let request = client.describe_launch_templates().filters(mine.clone()).set_next_token(token);
+        let page = call("DescribeLaunchTemplates", request.send()).await?;
+        out.extend(page.launch_templates().iter().filter_map(|t| {
+            Some(Template {
+                id: t.launch_template_id()?.to_owned(),
+                name: t.launch_template_name().unwrap_or_default().to_owned(),
+                created: t.create_time().and_then(|c| u64::try_from(c.secs()).ok()).unwrap_or(0),
+            })
+        }));
+        token = page.next_token().filter(|t| !t.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            return Ok(out);
+        }
+    }
+}
+
+/// Deletes one.
+pub(crate) async fn delete(client: &Client, id: &str) -> Result<(), CloudError> {
+    match call("DeleteLaunchTemplate", client.delete_launch_template().launch_template_id(id).send()).await {
+        Err(e) if e.code != "InvalidLaunchTemplateId.NotFound" => Err(e),
+        _ => Ok(()),
     }
 }
 

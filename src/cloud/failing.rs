@@ -2,9 +2,11 @@
 //!
 //! Faults are programmed per API name (`CreateFleet`) and call number, and say on which side of the effect they
 //! happen: refused before, or done and the answer lost.
-use crate::{Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec};
+use crate::{
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
+};
 use async_trait::async_trait;
-use burst_policy::{TypeFacts, classify::Class};
+use burst_policy::{TypeFacts, classify::Class, reservation::Facts};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -146,6 +148,10 @@ impl<C> Failing<C> {
 
 #[async_trait]
 impl<C: Cloud> Cloud for Failing<C> {
+    /// Another Region does not fail.
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        self.inner.region(name).await
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.run("DescribeInstanceTypes", self.inner.instance_types(names)).await
     }
@@ -166,6 +172,15 @@ impl<C: Cloud> Cloud for Failing<C> {
     }
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         self.run("DeletePlacementGroup", self.inner.delete_group(name)).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.run("DescribeLaunchTemplates", self.inner.templates(cluster)).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.run("DeleteLaunchTemplate", self.inner.delete_template(id)).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        self.run("DescribeCapacityReservations", self.inner.reservations(ids)).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         self.run("CreateFleet", self.inner.create_fleet(request)).await

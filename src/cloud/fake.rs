@@ -4,11 +4,11 @@
 //! change with time) and records every call. Time is tokio's, so it runs under a paused clock too.
 use crate::{
     Cloud, CloudError, FleetAnswer, FleetError, FleetRequest, Granted, Group, Instance, InstanceState,
-    TemplateRef, TemplateSpec,
+    Template, TemplateRef, TemplateSpec,
 };
 use async_trait::async_trait;
 use burst_plan::Market;
-use burst_policy::{TypeBook, TypeFacts, classify::Class};
+use burst_policy::{TypeBook, TypeFacts, classify::Class, reservation::Facts};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+
+mod reserved;
 
 /// Unix time at which a fake cloud begins.
 pub const EPOCH: u64 = 1_790_000_000;
@@ -53,6 +55,8 @@ struct Machine {
     instance: Instance,
     born: Instant,
     ended: Option<Instant>,
+    /// The reservation whose place it takes.
+    reservation: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,9 +64,12 @@ struct State {
     types: BTreeMap<String, TypeFacts>,
     subnets: BTreeMap<String, (String, u32)>,
     site_templates: BTreeMap<String, (TemplateRef, bool)>,
-    templates: Vec<(TemplateSpec, TemplateRef)>,
+    /// With their times, Unix seconds.
+    templates: Vec<(TemplateSpec, TemplateRef, u64)>,
     groups: BTreeMap<String, String>,
     capacity: BTreeMap<(String, String, Market), u32>,
+    /// `available` is counted anew from the instances.
+    reservations: BTreeMap<String, Facts>,
     short: Option<u32>,
     fleets: Vec<(FleetRequest, FleetAnswer)>,
     machines: BTreeMap<String, Machine>,
@@ -76,6 +83,10 @@ struct State {
 pub struct FakeCloud {
     state: Arc<Mutex<State>>,
     began: Instant,
+    /// Further Regions; shared by all of them.
+    regions: Arc<Mutex<BTreeMap<String, FakeCloud>>>,
+    /// The first one: what it is asked about the world counts for all Regions.
+    home: bool,
 }
 
 impl Default for FakeCloud {
@@ -89,10 +100,34 @@ impl FakeCloud {
     #[must_use]
     pub fn new() -> Self {
         let state = State { types: TypeBook::builtin().0, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), began: Instant::now() }
+        let regions = Arc::default();
+        Self { state: Arc::new(Mutex::new(state)), began: Instant::now(), regions, home: true }
+    }
+    /// The same account in another Region; it has nothing in the beginning.
+    #[must_use]
+    pub fn in_region(&self, name: &str) -> Self {
+        let mut all = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = all.len() as u64 + 1;
+        let new = || {
+            // Part of every id: no two Regions have the same.
+            let (types, serial) = (self.state().types.clone(), mark << 32);
+            let state = State { types, serial, delays: self.state().delays, ..State::default() };
+            let (state, regions) = (Arc::new(Mutex::new(state)), self.regions.clone());
+            Self { state, began: self.began, regions, home: false }
+        };
+        all.entry(name.to_owned()).or_insert_with(new).clone()
     }
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// This Region, and of the first one all others.
+    fn everywhere(&self) -> Vec<Self> {
+        let mut all = vec![self.clone()];
+        if self.home {
+            let others = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(others.values().cloned());
+        }
+        all
     }
     /// Adds or replaces a type.
     pub fn add_type(&self, facts: TypeFacts) {
@@ -131,13 +166,16 @@ impl FakeCloud {
     /// Every fleet that was created, with its answer; replays with the same token are one.
     #[must_use]
     pub fn fleets(&self) -> Vec<(FleetRequest, FleetAnswer)> {
-        self.state().fleets.clone()
+        self.everywhere().iter().flat_map(|c| c.state().fleets.clone()).collect()
     }
     /// Every instance ever, as it is now, whether visible to callers yet or not.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
-        let s = self.state();
-        s.machines.values().map(|m| m.shown(&s.delays)).collect()
+        let of = |c: &Self| {
+            let s = c.state();
+            s.machines.values().map(|m| m.shown(&s.delays)).collect::<Vec<_>>()
+        };
+        self.everywhere().iter().flat_map(of).collect()
     }
     /// Instances that cost money now.
     #[must_use]
@@ -147,31 +185,44 @@ impl FakeCloud {
     /// Whether an instance costs money now.
     #[must_use]
     pub fn lives(&self, id: &str) -> bool {
-        self.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
+        let here = |c: &Self| {
+            c.state().machines.get(id).is_some_and(|m| m.ended.is_none() && !m.instance.state.is_gone())
+        };
+        self.everywhere().iter().any(here)
     }
     /// The private address an instance has from its birth, whenever it is shown.
     #[must_use]
     pub fn address(&self, id: &str) -> Option<IpAddr> {
-        self.state().machines.get(id).and_then(|m| m.instance.ip)
+        self.everywhere().iter().find_map(|c| c.state().machines.get(id).and_then(|m| m.instance.ip))
     }
     /// Instances that cost money now, with the value of one tag each.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> BTreeMap<String, String> {
-        let s = self.state();
-        let living = s.machines.values().filter(|m| m.ended.is_none() && !m.instance.state.is_gone());
         let of = |m: &Machine| (m.instance.id.clone(), m.instance.tags.get(tag).cloned().unwrap_or_default());
-        living.map(of).collect()
+        let here = |c: &Self| {
+            let s = c.state();
+            let living = s.machines.values().filter(|m| m.ended.is_none() && !m.instance.state.is_gone());
+            living.map(of).collect::<Vec<_>>()
+        };
+        self.everywhere().iter().flat_map(here).collect()
     }
     /// Plants an instance nobody asked for.
     pub fn plant(&self, instance: Instance) {
-        let machine = Machine { born: Instant::now(), ended: None, instance };
+        let machine = Machine { born: Instant::now(), ended: None, instance, reservation: None };
         self.state().machines.insert(machine.instance.id.clone(), machine);
     }
     /// Ends an instance from outside: spot interruption, hardware, an operator.
     pub fn kill(&self, id: &str) {
-        if let Some(m) = self.state().machines.get_mut(id) {
-            m.ended.get_or_insert(Instant::now());
+        for c in self.everywhere() {
+            if let Some(m) = c.state().machines.get_mut(id) {
+                m.ended.get_or_insert(Instant::now());
+            }
         }
+    }
+    /// Ids of the launch templates, the oldest first.
+    #[must_use]
+    pub fn template_ids(&self) -> Vec<String> {
+        self.state().templates.iter().map(|(_, t, _)| t.id.clone()).collect()
     }
     /// Names of the placement groups.
     #[must_use]
@@ -264,7 +315,16 @@ impl State {
             errors.push(FleetError { code: code.into(), message, class });
         };
         let pool = (r.instance_type.clone(), r.zone.clone(), r.market);
-        let room = self.capacity.get(&pool).copied().unwrap_or(u32::MAX);
+        let wanted = r.reservation.as_ref().map(|w| w.id.clone());
+        let named = self.reserved_room(r);
+        let open = wanted.as_deref().filter(|_| named.is_none()).and_then(|id| self.reserved(id));
+        let spare = open.map_or(0, |f| f.available);
+        let market_room = self.capacity.get(&pool).copied().unwrap_or(u32::MAX);
+        let room = match &named {
+            Some(Ok(n)) => *n,
+            Some(Err(_)) => 0,
+            None => market_room.saturating_add(spare),
+        };
         let free = self.subnets.get(&r.subnet).map_or(u32::MAX, |s| s.1);
         let group_missing = r.group.as_ref().is_some_and(|g| !self.groups.contains_key(g));
         let mut granted = 0;
@@ -277,30 +337,40 @@ impl State {
         } else if free < r.nodes {
             let text = format!("not enough free addresses in subnet {}", r.subnet);
             refuse("InsufficientFreeAddressesInSubnet", text, Class::Subnet);
+        } else if let Some(Err((code, text))) = &named {
+            refuse(code, text.clone(), burst_policy::classify::classify(code, ""));
+        } else if room < r.nodes && named.is_some() {
+            // A Capacity Block gives what it has; the others keep the promise of all or nothing.
+            let block = reserved::is_block(r);
+            granted = if block { room } else { 0 };
+            let text = format!("{room} instances are left in the reservation");
+            refuse("ReservationCapacityExceeded", text, Class::Capacity);
         } else if room < r.nodes {
             let text = format!("no capacity for {} {} in {}", r.nodes, r.instance_type, r.zone);
             refuse("InsufficientInstanceCapacity", text, Class::Capacity);
         } else {
             granted = self.short.take().unwrap_or(r.nodes).min(r.nodes);
         }
+        let reserved = if named.is_some() { granted } else { granted.min(spare) };
         if let Some(left) = self.capacity.get_mut(&pool) {
-            *left = left.saturating_sub(granted);
+            *left = left.saturating_sub(granted - reserved);
         }
         if let Some((_, left)) = self.subnets.get_mut(&r.subnet) {
             *left = left.saturating_sub(granted);
         }
         let fleet_id = format!("fleet-{:08x}", self.next());
-        let instances: Vec<Granted> = (0..granted).map(|_| self.boot(r, now)).collect();
+        let place = |n: u32| wanted.clone().filter(|_| n < reserved);
+        let instances: Vec<Granted> = (0..granted).map(|n| self.boot(r, place(n), now)).collect();
         let request_id = Some(format!("request-{}", self.next()));
         let answer = FleetAnswer { fleet_id, instances, errors, request_id };
         self.fleets.push((r.clone(), answer.clone()));
         Ok(answer)
     }
 
-    fn boot(&mut self, r: &FleetRequest, now: u64) -> Granted {
+    fn boot(&mut self, r: &FleetRequest, reservation: Option<String>, now: u64) -> Granted {
         let serial = self.next();
         let id = format!("i-{serial:017x}");
-        let low = u32::try_from(serial & 0x00ff_ffff).unwrap_or(0);
+        let low = u32::try_from(((serial >> 32) & 0xf) << 20 | serial & 0x000f_ffff).unwrap_or(0);
         let instance = Instance {
             id: id.clone(),
             state: InstanceState::Pending,
@@ -312,13 +382,18 @@ impl State {
             launched: now,
             tags: r.tags.clone(),
         };
-        self.machines.insert(id.clone(), Machine { instance, born: Instant::now(), ended: None });
+        let machine = Machine { instance, born: Instant::now(), ended: None, reservation };
+        self.machines.insert(id.clone(), machine);
         Granted { id, instance_type: r.instance_type.clone(), zone: Some(r.zone.clone()) }
     }
 }
 
 #[async_trait]
 impl Cloud for FakeCloud {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(self.in_region(name)))
+    }
+
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.enter("DescribeInstanceTypes", names.join(",")).await;
         let s = self.state();
@@ -347,11 +422,12 @@ impl Cloud for FakeCloud {
     async fn ensure_template(&self, spec: &TemplateSpec) -> Result<TemplateRef, CloudError> {
         self.enter("CreateLaunchTemplate", &spec.pool).await;
         let mut s = self.state();
-        if let Some((_, found)) = s.templates.iter().find(|(t, _)| t == spec) {
+        if let Some((_, found, _)) = s.templates.iter().find(|(t, ..)| t == spec) {
             return Ok(found.clone());
         }
         let made = TemplateRef { id: format!("lt-{:08x}", s.next()), version: "1".into() };
-        s.templates.push((spec.clone(), made.clone()));
+        let now = EPOCH + self.began.elapsed().as_secs();
+        s.templates.push((spec.clone(), made.clone(), now));
         Ok(made)
     }
 
@@ -404,6 +480,30 @@ impl Cloud for FakeCloud {
         Ok(())
     }
 
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.enter("DescribeLaunchTemplates", cluster).await;
+        let s = self.state();
+        let mine = s.templates.iter().filter(|(spec, ..)| spec.cluster == cluster);
+        let shown = |(spec, t, created): &(TemplateSpec, TemplateRef, u64)| Template {
+            id: t.id.clone(),
+            name: format!("burst-{}-{}", spec.pool, t.id),
+            created: *created,
+        };
+        Ok(mine.map(shown).collect())
+    }
+
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.enter("DeleteLaunchTemplate", id).await;
+        self.state().templates.retain(|(_, t, _)| t.id != id);
+        Ok(())
+    }
+
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        self.enter("DescribeCapacityReservations", ids.join(",")).await;
+        let s = self.state();
+        Ok(ids.iter().filter_map(|id| s.reserved(id)).collect())
+    }
+
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         self.enter("CreateFleet", &request.client_token).await;
         let now = EPOCH + self.began.elapsed().as_secs();
@@ -431,6 +531,9 @@ impl Cloud for FakeCloud {
         for id in ids {
             let Some(m) = s.machines.get_mut(id).filter(|m| m.ended.is_none()) else { continue };
             m.ended = Some(Instant::now());
+            if m.reservation.is_some() {
+                continue;
+            }
             let pool = (m.instance.instance_type.clone(), m.instance.zone.clone());
             for market in [Market::OnDemand, Market::Spot] {
                 // Capacity returns to the market it came from; a fleet remembers which.

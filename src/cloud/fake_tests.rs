@@ -25,6 +25,7 @@ pub(crate) fn spec(pool: &str) -> TemplateSpec {
         root_gib: None,
         public_ip: false,
         user_data: String::new(),
+        reservation: None,
     }
 }
 
@@ -40,6 +41,8 @@ pub(crate) fn request(token: &str, nodes: u32, template: &TemplateRef) -> FleetR
         nodes,
         max_price: None,
         tags: BTreeMap::from([("slurm-burst:cluster".into(), "uuid".into())]),
+        reservation: None,
+        region: None,
     }
 }
 
@@ -144,4 +147,64 @@ async fn templates_are_one_per_content_and_must_exist() {
     assert_eq!(cloud.site_template("mine", true).await.unwrap_err().code, "NoEfaInterfaces");
     cloud.grant_short(1);
     assert_eq!(cloud.create_fleet(&request("s", 3, &a)).await.unwrap().instances.len(), 1);
+}
+
+fn reservation(kind: burst_policy::reservation::Kind) -> Facts {
+    Facts {
+        id: "cr-1".into(),
+        state: "active".into(),
+        kind,
+        instance_type: "hpc7a.96xlarge".into(),
+        zone: "us-east-2b".into(),
+        total: 4,
+        available: 0,
+        group: None,
+        start_s: None,
+        end_s: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_reserved_is_beside_the_market_and_comes_back_with_its_instances() {
+    use burst_policy::reservation::{Kind, Reserved};
+    let cloud = FakeCloud::new();
+    let t = cloud.ensure_template(&spec("efa")).await.unwrap();
+    cloud.set_capacity("hpc7a.96xlarge", "us-east-2b", Market::OnDemand, 1);
+    cloud.set_reservation(reservation(Kind::Targeted));
+    let into = |token: &str, nodes: u32, kind: Kind| FleetRequest {
+        reservation: Some(Reserved { id: "cr-1".into(), kind, group: None }),
+        ..request(token, nodes, &t)
+    };
+    let a = cloud.create_fleet(&into("a", 3, Kind::Targeted)).await.unwrap();
+    assert_eq!((a.instances.len(), cloud.in_reservation("cr-1")), (3, 3));
+    assert_eq!(cloud.reservations(&["cr-1".into(), "cr-2".into()]).await.unwrap()[0].available, 1);
+    let b = cloud.create_fleet(&into("b", 2, Kind::Targeted)).await.unwrap();
+    assert_eq!((b.instances.len(), b.errors[0].class), (0, Class::Capacity), "nothing in part");
+    let other = FleetRequest {
+        reservation: Some(Reserved { id: "cr-2".into(), kind: Kind::Targeted, group: None }),
+        ..request("c", 1, &t)
+    };
+    assert_eq!(cloud.create_fleet(&other).await.unwrap().errors[0].class, Class::Capacity);
+    // An open one is filled up from the market.
+    cloud.set_reservation(reservation(Kind::Open));
+    let d = cloud.create_fleet(&into("d", 2, Kind::Open)).await.unwrap();
+    assert_eq!((d.instances.len(), cloud.in_reservation("cr-1")), (2, 4));
+    cloud.terminate(&ids(&a)).await.unwrap();
+    assert_eq!(cloud.in_reservation("cr-1"), 1);
+    // A Capacity Block gives what it has.
+    cloud.set_reservation(reservation(Kind::CapacityBlock));
+    let e = cloud.create_fleet(&into("e", 5, Kind::CapacityBlock)).await.unwrap();
+    assert_eq!((e.instances.len(), e.errors.len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn templates_are_listed_by_owner_and_deleted() {
+    let cloud = FakeCloud::new();
+    let a = cloud.ensure_template(&spec("efa")).await.unwrap();
+    cloud.ensure_template(&spec("gpu")).await.unwrap();
+    assert_eq!(cloud.templates("uuid").await.unwrap().len(), 2);
+    assert!(cloud.templates("other").await.unwrap().is_empty());
+    cloud.delete_template(&a.id).await.unwrap();
+    cloud.delete_template(&a.id).await.unwrap();
+    assert_eq!(cloud.templates("uuid").await.unwrap()[0].name, "burst-gpu-lt-00000002");
 }

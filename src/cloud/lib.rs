@@ -6,9 +6,13 @@ pub mod fake;
 
 use async_trait::async_trait;
 use burst_plan::Market;
-use burst_policy::{TypeFacts, classify::Class};
+use burst_policy::{
+    TypeFacts,
+    classify::Class,
+    reservation::{Facts, Reserved},
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Instances one DescribeInstances can ask for: EC2's limit of values in one filter.
 pub const DESCRIBE_MOST: usize = 200;
@@ -38,6 +42,9 @@ pub struct TemplateSpec {
     pub public_ip: bool,
     /// User data, plain (base64 is the adapter's).
     pub user_data: String,
+    /// Reservation that its instances are launched into (`CapacityReservationTarget`); None: any open one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Reserved>,
 }
 
 /// A launch template that exists.
@@ -72,6 +79,12 @@ pub struct FleetRequest {
     pub max_price: Option<String>,
     /// Tags of fleet, instances, volumes, interfaces.
     pub tags: BTreeMap<String, String>,
+    /// Reservation it is launched into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Reserved>,
+    /// Region it is launched in; None: the cloud's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// An instance a fleet granted.
@@ -158,6 +171,17 @@ pub struct Instance {
     pub tags: BTreeMap<String, String>,
 }
 
+/// A launch template that carries the cluster's tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// `lt-…`.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// When it was made, Unix seconds.
+    pub created: u64,
+}
+
 /// A placement group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -188,6 +212,8 @@ pub struct CloudError {
 /// What the engine needs. Implementations retry nothing that could launch twice.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
+    /// The same account in another Region. No call is made.
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError>;
     /// Facts of the named types (cached by the caller).
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError>;
     /// subnet id → (zone name, free addresses).
@@ -202,6 +228,12 @@ pub trait Cloud: Send + Sync + 'static {
     async fn create_group(&self, cluster: &str, name: &str) -> Result<(), CloudError>;
     /// Deletes a placement group; one that is gone is success.
     async fn delete_group(&self, name: &str) -> Result<(), CloudError>;
+    /// Our launch templates (by cluster tag).
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError>;
+    /// Deletes a launch template; one that is gone is success. Instances that were launched from it live on.
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError>;
+    /// What EC2 says of capacity reservations; ids that it does not know are absent from the answer, not an error.
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError>;
     /// One CreateFleet (instant). Never retried inside.
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError>;
     /// Instances by id; ids EC2 does not know (yet) are absent from the answer, not an error.

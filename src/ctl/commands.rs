@@ -6,6 +6,7 @@ pub mod explain;
 pub mod man;
 pub mod operate;
 pub mod plan;
+mod reservations;
 pub mod slurm_conf;
 pub mod status;
 pub mod stop;

@@ -1,5 +1,5 @@
 //! Collection: what carries our tag and belongs to no living gang is ended (law 3), and so is what is only left over:
-//! placement groups nobody uses.
+//! placement groups nobody uses, and launch templates ([`crate::expire`]).
 
 use crate::{
     care::lock,
@@ -7,9 +7,10 @@ use crate::{
     core::{Answer, Event, Question},
     effects::Hands,
     keep::Ended,
+    regions,
     shared::Msg,
 };
-use burst_cloud::Instance;
+use burst_cloud::{Cloud, Instance};
 use burst_policy::when::utc;
 use serde_json::json;
 use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
@@ -62,6 +63,7 @@ fn ended(i: &Instance) -> Ended {
 /// Collects for ever. The cloud is listed before the gangs: an instance that is launched in between is then known.
 pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
     let mut pass = 0;
+    let mut unused = crate::expire::ByRegion::default();
     loop {
         tokio::time::sleep(EVERY).await;
         if !hands.controller.active() || hands.shared.care.closed().is_some() {
@@ -71,47 +73,66 @@ pub async fn run(hands: Hands, sender: mpsc::Sender<Msg>) {
         if pass >= GROUP_PASSES {
             pass = 0;
             groups(&hands).await;
+            crate::expire::templates(&hands, &mut unused).await;
         }
-        let at_ms = hands.host.now_ms();
-        let cloud = match hands.cloud.owned(&hands.cluster).await {
-            Ok(c) => c,
-            Err(e) => {
-                tracing::warn!(error = %e, "the cluster's instances could not be listed");
-                continue;
+        let mut unwanted = false;
+        for region in regions::all(&hands).await {
+            match one_region(&hands, &sender, region).await {
+                Ok(found) => unwanted |= found,
+                Err(Gone) => return,
             }
-        };
-        let ids = cloud.iter().filter(|i| !i.state.is_gone()).map(|i| i.id.clone()).collect();
-        if sender.send(Msg::Internal(Box::new(Event::Cloud { at_ms, ids }))).await.is_err() {
-            return;
         }
-        let (tx, rx) = oneshot::channel();
-        if sender.send(Msg::Ask(Box::new(Question::Living), tx)).await.is_err() {
-            return;
-        }
-        let Ok(Answer::Living(living, open)) = rx.await else { continue };
-        let most = hands.shared.snapshot.load().config.as_ref().and_then(|c| c.limits.collect_most);
-        let now_ms = hands.host.now_ms();
-        let ends = orphans(&cloud, &living, &open, now_ms / 1000, most);
-        if ends.is_empty() {
+        if !unwanted {
             *lock(&hands.shared.care.left) = None;
-            continue;
         }
-        audit(&hands, &ends, now_ms).await;
-        // The list and the disk may have taken long.
-        if !hands.controller.active() {
-            continue;
-        }
-        end(&hands, &ends, now_ms).await;
     }
 }
 
+/// The core has ended.
+struct Gone;
+
+/// One pass in one Region; answers whether something was to be ended. A Region that does not answer keeps no other waiting
+/// for good.
+async fn one_region(hands: &Hands, sender: &mpsc::Sender<Msg>, region: Option<String>) -> Result<bool, Gone> {
+    let shown = region.clone().unwrap_or_default();
+    let at_ms = hands.host.now_ms();
+    let listed = match regions::cloud(hands, region.as_deref()).await {
+        Ok(cloud) => cloud.owned(&hands.cluster).await.map(|found| (cloud, found)),
+        Err(e) => Err(e),
+    };
+    let (ec2, cloud) = match listed {
+        Ok(l) => l,
+        Err(e) => {
+            tracing::warn!(error = %e, region = shown, "the cluster's instances could not be listed");
+            return Ok(false);
+        }
+    };
+    let ids = cloud.iter().filter(|i| !i.state.is_gone()).map(|i| i.id.clone()).collect();
+    sender.send(Msg::Internal(Box::new(Event::Cloud { at_ms, region, ids }))).await.map_err(|_| Gone)?;
+    let (tx, rx) = oneshot::channel();
+    sender.send(Msg::Ask(Box::new(Question::Living), tx)).await.map_err(|_| Gone)?;
+    let Ok(Answer::Living(living, open)) = rx.await else { return Ok(false) };
+    let most = hands.shared.snapshot.load().config.as_ref().and_then(|c| c.limits.collect_most);
+    let now_ms = hands.host.now_ms();
+    let ends = orphans(&cloud, &living, &open, now_ms / 1000, most);
+    if ends.is_empty() {
+        return Ok(false);
+    }
+    audit(hands, &ends, now_ms).await;
+    // The list and the disk may have taken long.
+    if hands.controller.active() {
+        end(hands, &*ec2, &ends, now_ms).await;
+    }
+    Ok(true)
+}
+
 /// Ends instances, and says so.
-async fn end(hands: &Hands, ends: &[Ended], at_ms: u64) {
+async fn end(hands: &Hands, ec2: &dyn Cloud, ends: &[Ended], at_ms: u64) {
     let ids: Vec<String> = ends.iter().map(|e| e.name.clone()).collect();
     let text = format!("instances of no living gang are ended: {}", ids.join(", "));
     hands.controller.log(Loud::Error, &text);
     tracing::warn!(instances = ?ids, "orphans");
-    match hands.cloud.terminate(&ids).await {
+    match ec2.terminate(&ids).await {
         Ok(()) => {
             hands.shared.care.collected(ids.len());
             hands.shared.unexplained.fetch_add(ids.len() as u64, Ordering::Relaxed);
@@ -151,21 +172,25 @@ async fn audited(hands: &Hands, at_ms: u64, result: &str) {
 
 /// Placement groups that were made for a crowd and are not used any more.
 async fn groups(hands: &Hands) {
-    for name in hands.prepare.surplus() {
+    for (name, region) in hands.prepare.surplus() {
         let at_ms = hands.host.now_ms();
         let reason = "more groups are ready than are needed".to_owned();
         let end = Ended { what: "group", name: name.clone(), gang: String::new(), reason };
         audit(hands, std::slice::from_ref(&end), at_ms).await;
         if !hands.controller.active() {
-            hands.prepare.keep(name);
+            hands.prepare.keep(name, region);
             continue;
         }
-        match hands.cloud.delete_group(&name).await {
+        let deleted = match regions::cloud(hands, region.as_deref()).await {
+            Ok(cloud) => cloud.delete_group(&name).await,
+            Err(e) => Err(e),
+        };
+        match deleted {
             Ok(()) => audited(hands, at_ms, "ended").await,
             Err(e) => {
                 tracing::warn!(group = name, error = %e, "a placement group could not be deleted");
                 audited(hands, at_ms, &format!("failed: {e}")).await;
-                hands.prepare.keep(name);
+                hands.prepare.keep(name, region);
             }
         }
     }

@@ -70,6 +70,8 @@ pub enum Event {
     Cloud {
         /// Unix ms.
         at_ms: u64,
+        /// Where; None: `aws.region`.
+        region: Option<String>,
         /// Ids of those that run or begin to.
         ids: HashSet<String>,
     },
@@ -240,8 +242,9 @@ impl Core {
         gang.unsure |= gang.sent;
         self.take_over(&gang);
         let key = gang.key();
-        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()) {
-            self.hands.prepare.claim(group, &key);
+        let ours = |g: &&str| crate::prepare::is_ours(&self.hands.cluster, g);
+        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()).filter(ours) {
+            self.hands.prepare.claim(group, &key, gang.region.clone());
         }
         self.dirty.insert(key.clone());
         self.taken.extend(gang.all_names().cloned());
@@ -357,14 +360,18 @@ impl Core {
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
             Event::Free { key, names, saved } => self.free(&key, names, saved),
             Event::Licences(found) => self.saw_licences(found),
-            Event::Cloud { at_ms, ids } => self.saw_cloud(at_ms, &ids),
+            Event::Cloud { at_ms, region, ids } => self.saw_cloud(at_ms, region.as_deref(), &ids),
             Event::Reconsider => self.reconsider(),
         }
     }
 
     /// An instance that EC2 has ended will never register: the boot limit need not be waited for.
-    fn saw_cloud(&mut self, at_ms: u64, ids: &HashSet<String>) {
+    fn saw_cloud(&mut self, at_ms: u64, region: Option<&str>, ids: &HashSet<String>) {
+        // A Region says nothing of gangs that are in another one.
         for (key, slot) in &mut self.slots {
+            if slot.gang.region.as_deref() != region {
+                continue;
+            }
             lives::miss(&mut slot.gang, at_ms, ids);
             if !matches!(slot.gang.phase, Phase::Booting { .. }) {
                 continue;

@@ -2,8 +2,10 @@
 
 use crate::shared::Shared;
 use async_trait::async_trait;
-use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec};
-use burst_policy::{TypeFacts, classify::Class};
+use burst_cloud::{
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
+};
+use burst_policy::{TypeFacts, classify::Class, reservation::Facts};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A cloud behind the gate of [`crate::care::Care`].
@@ -34,6 +36,9 @@ impl Custody {
 
 #[async_trait]
 impl Cloud for Custody {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(Self { inner: self.inner.region(name).await?, shared: self.shared.clone() }))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.inner.instance_types(names).await
     }
@@ -57,6 +62,16 @@ impl Cloud for Custody {
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         self.open("DeletePlacementGroup")?;
         self.inner.delete_group(name).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.inner.templates(cluster).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.open("DeleteLaunchTemplate")?;
+        self.inner.delete_template(id).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        self.inner.reservations(ids).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         self.open("CreateFleet")?;

@@ -8,6 +8,7 @@ use crate::{
     journal::{Intent, Journal, Reply},
     prepare::Prepare,
     rates::Rates,
+    regions,
     shared::Shared,
 };
 use burst_cloud::{Cloud, CloudError, FleetAnswer, FleetRequest};
@@ -111,7 +112,7 @@ async fn carry_out(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
         Effect::Retire => {
             // The bill first: a name that does not go down costs nothing.
             let ids: Vec<String> = gang.retired.iter().map(|r| r.instance.clone()).collect();
-            match hands.cloud.terminate(&ids).await {
+            match terminated(hands, gang, &ids).await {
                 Ok(()) => slurm(hands, gang, effect).await.into(),
                 Err(e) => Outcome::Failed(cloud_trouble(e)).into(),
             }
@@ -323,6 +324,10 @@ async fn launch(
         Ok(r) => r,
         Err(e) => return own("Journal", &format!("stored request: {e}"), Class::Configuration).into(),
     };
+    let cloud = match at(hands, &request, gang).await {
+        Ok(c) => c,
+        Err(t) => return Outcome::Failed(t).into(),
+    };
     if !hands.controller.active() {
         return own("Standby", "this controller is not the active one", Class::Auth).into();
     }
@@ -340,7 +345,7 @@ async fn launch(
         }
     };
     let ask = async {
-        match hands.cloud.create_fleet(&request).await {
+        match cloud.create_fleet(&request).await {
             Ok(a) => {
                 let text = serde_json::to_string(&a).unwrap_or_default();
                 if let Err(e) = hands.journal.answer(token, text).await {
@@ -353,6 +358,23 @@ async fn launch(
     };
     let ((), outcome) = tokio::join!(tell, ask);
     Done { outcome, group }
+}
+
+/// EC2 where a launch goes: the journalled request says it. That something of ours may be there is on disk before.
+async fn at(hands: &Hands, request: &FleetRequest, gang: &Gang) -> Result<Arc<dyn Cloud>, Trouble> {
+    let region = request.region.as_deref().or(gang.region.as_deref());
+    regions::keep(hands, region).await.map_err(|e| Trouble {
+        code: "Journal".into(),
+        message: e.to_string(),
+        class: Class::Auth,
+        request_id: None,
+        ambiguous: false,
+    })?;
+    regions::cloud(hands, region).await.map_err(cloud_trouble)
+}
+
+async fn terminated(hands: &Hands, gang: &Gang, ids: &[String]) -> Result<(), CloudError> {
+    regions::of_gang(hands, gang).await?.terminate(ids).await
 }
 
 fn grant(a: FleetAnswer) -> Grant {
@@ -377,6 +399,8 @@ async fn compose(hands: &Hands, gang: &Gang, rung: &Rung, token: &str) -> Result
         nodes: rung.nodes,
         max_price: rung.max_price.map(|p| p.to_string()),
         tags: tags(hands, gang),
+        reservation: rung.reservation.clone(),
+        region: rung.region.clone(),
     };
     serde_json::to_string(&request).map_err(|e| Trouble {
         code: "Internal".into(),
@@ -421,7 +445,11 @@ fn tags(hands: &Hands, gang: &Gang) -> BTreeMap<String, String> {
 
 async fn addresses(hands: &Hands, gang: &Gang) -> Outcome {
     let ids: Vec<String> = gang.members.iter().map(|m| m.instance.clone()).collect();
-    match hands.cloud.describe(&ids).await {
+    let found = match regions::of_gang(hands, gang).await {
+        Ok(cloud) => cloud.describe(&ids).await,
+        Err(e) => Err(e),
+    };
+    match found {
         Ok(found) => {
             let map: Addresses =
                 found.into_iter().filter(|i| !i.state.is_gone()).map(|i| (i.id, (i.ip, i.dns))).collect();
@@ -435,7 +463,11 @@ async fn terminate(hands: &Hands, gang: &Gang, sweep: bool) -> Outcome {
     let mut ids: Vec<String> = gang.all_instances().cloned().collect();
     if sweep {
         let key = gang.key();
-        match hands.cloud.owned(&hands.cluster).await {
+        let found = match regions::of_gang(hands, gang).await {
+            Ok(cloud) => cloud.owned(&hands.cluster).await,
+            Err(e) => Err(e),
+        };
+        match found {
             Ok(found) => ids.extend(
                 found
                     .into_iter()
@@ -454,7 +486,7 @@ async fn terminate(hands: &Hands, gang: &Gang, sweep: bool) -> Outcome {
     if !hands.controller.active() {
         return own("Standby", "this controller is not the active one", Class::Auth);
     }
-    match hands.cloud.terminate(&ids).await {
+    match terminated(hands, gang, &ids).await {
         Ok(()) => {
             hands.prepare.give_back(gang.group.as_deref());
             Outcome::Ok

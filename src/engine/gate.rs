@@ -3,9 +3,10 @@
 use crate::{host::Host, rates::Rates};
 use async_trait::async_trait;
 use burst_cloud::{
-    Cloud, CloudError, DESCRIBE_MOST, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec,
+    Cloud, CloudError, DESCRIBE_MOST, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef,
+    TemplateSpec,
 };
-use burst_policy::{TypeFacts, budget::Family, classify::Class};
+use burst_policy::{TypeFacts, budget::Family, classify::Class, reservation::Facts};
 use std::{
     collections::{BTreeMap, HashSet},
     future::Future,
@@ -60,6 +61,8 @@ pub struct Gate {
     looks: Arc<Mutex<Looks>>,
     /// Ids that a call of several parts has ended before another part failed: they are not counted, nor asked for, again.
     ended: Arc<Mutex<HashSet<String>>>,
+    /// Further Regions: each has rates, breakers and looks of its own.
+    regions: Arc<Mutex<BTreeMap<String, Gate>>>,
 }
 
 fn own(api: &str, code: &str, message: String, class: Class) -> CloudError {
@@ -70,7 +73,19 @@ impl Gate {
     /// Puts the rates before a cloud.
     #[must_use]
     pub fn new(inner: Arc<dyn Cloud>, rates: Arc<Rates>, active: Active, host: Host) -> Self {
-        Self { inner, rates, active, host, looks: Arc::default(), ended: Arc::default() }
+        Self {
+            inner,
+            rates,
+            active,
+            host,
+            looks: Arc::default(),
+            ended: Arc::default(),
+            regions: Arc::default(),
+        }
+    }
+
+    fn regions(&self) -> MutexGuard<'_, BTreeMap<String, Gate>> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {
@@ -214,6 +229,15 @@ fn take(looks: &mut Looks) -> Vec<Look> {
 
 #[async_trait]
 impl Cloud for Gate {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        if let Some(known) = self.regions().get(name) {
+            return Ok(Arc::new(known.clone()));
+        }
+        let inner = self.inner.region(name).await?;
+        let gate = Self::new(inner, self.rates.region(name), self.active.clone(), self.host.clone());
+        // Somebody else may have been faster: then all use that one.
+        Ok(Arc::new(self.regions().entry(name.to_owned()).or_insert(gate).clone()))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         self.call("DescribeInstanceTypes", Family::Describe, self.inner.instance_types(names)).await
     }
@@ -235,6 +259,16 @@ impl Cloud for Gate {
     }
     async fn delete_group(&self, name: &str) -> Result<(), CloudError> {
         self.call("DeletePlacementGroup", Family::Change, self.inner.delete_group(name)).await
+    }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        self.call("DescribeLaunchTemplates", Family::Describe, self.inner.templates(cluster)).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        self.call("DeleteLaunchTemplate", Family::Change, self.inner.delete_template(id)).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        let call = self.inner.reservations(ids);
+        self.call("DescribeCapacityReservations", Family::Describe, call).await
     }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         // The gang has had its turn (Rates::turn): here it is only counted.

@@ -43,6 +43,10 @@ partition = "efa"
 zones = { "us-east-2b" = "subnet-1" }
 image = "ami-1"
 security_groups = ["sg-1"]
+[pool.efa.region.us-west-2]
+zones = { "us-west-2b" = "subnet-2" }
+image = "ami-2"
+security_groups = ["sg-2"]
 [[pool.efa.block]]
 type = "hpc7a.96xlarge"
 nodes = "e-[1-8]"
@@ -202,4 +206,29 @@ async fn an_outage_stops_what_changes_things_and_neither_ends_nor_looks() {
     sleep(Duration::from_secs(130)).await;
     s.gate.create_group("c", "g").await.expect("back");
     s.gate.create_group("c", "h").await.expect("closed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_region_has_its_own_rates_and_breakers() {
+    let s = stand();
+    let west = s.gate.region("us-west-2").await.expect("a Region");
+    let again = s.gate.region("us-west-2").await.expect("a Region");
+    for name in ["a", "b"] {
+        s.gate.create_group("c", name).await.expect("two at once");
+        west.create_group("c", name).await.expect("and two there");
+    }
+    assert_eq!(s.passed(), 0);
+    again.create_group("c", "d").await.expect("it is the same Region");
+    assert_eq!(s.passed(), 1_000, "its bucket is empty");
+    assert_eq!(s.ec2.count("CreatePlacementGroup"), 2);
+    assert_eq!(s.ec2.in_region("us-west-2").group_names(), ["a", "b", "d"]);
+    // An outage here is none there.
+    s.failing.always("CreatePlacementGroup", Fault::Unreachable);
+    for n in 0..FAILURES {
+        let e = s.gate.create_group("c", &format!("x{n}")).await.expect_err("fails");
+        assert_eq!(e.code, "Connect");
+    }
+    let e = s.gate.create_group("c", "y").await.expect_err("left alone");
+    assert_eq!(e.code, "CircuitOpen");
+    west.create_group("c", "y").await.expect("works there");
 }

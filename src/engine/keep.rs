@@ -29,7 +29,7 @@ const WATCH: Duration = Duration::from_secs(2);
 /// Something collection ends, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// `instance`, `group` or `row`.
+    /// `instance`, `group`, `template` or `row`.
     pub what: &'static str,
     /// Its id or name.
     pub name: String,

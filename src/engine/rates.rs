@@ -12,7 +12,10 @@ use burst_policy::{
     gang::{Turn, Why},
 };
 use serde_json::{Value, json};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// EC2's code for too many instances, rather than too many calls (CreateFleet's and TerminateInstances' errors).
 const TOO_MANY: &str = "RequestResourceCountExceeded";
@@ -42,8 +45,13 @@ struct Inner {
     throttles: u64,
 }
 
-/// Budget and breakers of the pool's account and Region.
-pub struct Rates(Mutex<Inner>);
+/// Budget and breakers of the account, by Region.
+pub struct Rates {
+    /// Of `aws.region`.
+    home: Mutex<Inner>,
+    /// Of further Regions: EC2 counts in each for itself.
+    others: Mutex<BTreeMap<String, Arc<Rates>>>,
+}
 
 impl std::fmt::Debug for Rates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,13 +61,7 @@ impl std::fmt::Debug for Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self(Mutex::new(Inner {
-            budget: None,
-            breakers: Breakers::default(),
-            region: String::new(),
-            jitter: 1,
-            throttles: 0,
-        }))
+        Self::of(String::new(), None)
     }
 }
 
@@ -74,6 +76,15 @@ impl Inner {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         (self.jitter >> 33) % 1_000
+    }
+
+    /// One Region, for people.
+    fn view(&mut self, now: u64) -> Value {
+        let (buckets, waiting) = (self.budget(now).shown(now), self.budget(now).waiting());
+        json!({
+            "region": self.region, "buckets": buckets, "gangs_waiting": waiting, "throttles": self.throttles,
+            "breakers": self.breakers.shown(),
+        })
     }
 
     fn outage(&self, family: Family) -> Why {
@@ -125,12 +136,32 @@ fn is_ours(e: &CloudError) -> bool {
 }
 
 impl Rates {
+    fn of(region: String, budget: Option<Budget>) -> Self {
+        let inner = Inner { budget, breakers: Breakers::default(), region, jitter: 1, throttles: 0 };
+        Self { home: Mutex::new(inner), others: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn others(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Self>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of a further Region.
+    pub fn region(&self, name: &str) -> Arc<Self> {
+        self.others()
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Self::of(name.to_owned(), None)))
+            .clone()
     }
 
     /// Takes over what burst.toml says.
     pub fn configure(&self, config: &Config, now: u64) {
+        for abroad in config.regions().into_iter().skip(1) {
+            self.region(abroad).lock().budget(now).resize(config.rates);
+        }
         let mut i = self.lock();
         i.budget(now).resize(config.rates);
         i.region.clone_from(&config.aws.region);
@@ -173,6 +204,9 @@ impl Rates {
 
     /// The gang does not want to launch any more.
     pub fn leave(&self, gang: &str, now: u64) {
+        for other in self.others().values() {
+            other.lock().budget(now).leave(gang);
+        }
         self.lock().budget(now).leave(gang);
     }
 
@@ -249,8 +283,14 @@ impl Rates {
 
     /// For `/metrics`.
     pub(crate) fn metrics(&self, now: u64) -> String {
-        let mut i = self.lock();
-        let (waiting, open) = (i.budget(now).waiting(), i.breakers.shown().len());
+        let others: Vec<Arc<Self>> = self.others().values().cloned().collect();
+        let (mut waiting, mut open, mut throttles) = (0, 0, 0);
+        for i in others.iter().map(|o| o.lock()).chain([self.lock()]) {
+            let mut i = i;
+            waiting += i.budget(now).waiting();
+            open += i.breakers.shown().len();
+            throttles += i.throttles;
+        }
         format!(
             "# TYPE burst_ec2_throttles counter\n# HELP burst_ec2_throttles Calls that EC2 throttled.\n\
              burst_ec2_throttles_total {}\n\
@@ -258,17 +298,18 @@ impl Rates {
              burst_ec2_waiting {waiting}\n\
              # TYPE burst_ec2_outages gauge\n# HELP burst_ec2_outages Kinds of calls that EC2 is left alone with.\n\
              burst_ec2_outages {open}\n",
-            i.throttles
+            throttles
         )
     }
 
     /// For `burstctl status` (docs/WIRE.md).
     pub(crate) fn view(&self, now: u64) -> Value {
-        let mut i = self.lock();
-        let (buckets, waiting) = (i.budget(now).shown(now), i.budget(now).waiting());
-        json!({
-            "region": i.region, "buckets": buckets, "gangs_waiting": waiting, "throttles": i.throttles,
-            "breakers": i.breakers.shown(),
-        })
+        let others: Vec<Arc<Self>> = self.others().values().cloned().collect();
+        let further: Vec<Value> = others.iter().map(|o| o.lock().view(now)).collect();
+        let mut view = self.lock().view(now);
+        if let Some(map) = view.as_object_mut().filter(|_| !further.is_empty()) {
+            map.insert("further".into(), Value::Array(further));
+        }
+        view
     }
 }

@@ -91,12 +91,14 @@ pub fn merge(old: &Config, new: Config) -> Result<(Config, Option<String>), Stri
     keep("cluster.listen", old.cluster.listen != merged.cluster.listen);
     keep("aws.profile", old.aws.profile != merged.aws.profile);
     keep("aws.endpoint_url", old.aws.endpoint_url != merged.aws.endpoint_url);
+    keep("aws.endpoints", old.aws.endpoints != merged.aws.endpoints);
     keep("limits.queue", old.limits.queue != merged.limits.queue);
     merged.cluster.name.clone_from(&old.cluster.name);
     merged.cluster.state_dir.clone_from(&old.cluster.state_dir);
     merged.cluster.listen = old.cluster.listen;
     merged.aws.profile.clone_from(&old.aws.profile);
     merged.aws.endpoint_url.clone_from(&old.aws.endpoint_url);
+    merged.aws.endpoints.clone_from(&old.aws.endpoints);
     merged.limits.queue = old.limits.queue;
     let kept = (!kept.is_empty())
         .then(|| format!("{} of burst.toml changed and count after a restart of slurmctld", kept.join(", ")));

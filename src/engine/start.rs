@@ -14,7 +14,7 @@ use crate::{
     journal::Journal,
     keep, people,
     prepare::Prepare,
-    reload,
+    regions, reload,
     shared::{Handle, LetterBox, Msg, PartitionFacts, Shared},
 };
 use burst_cloud::Cloud;
@@ -163,9 +163,11 @@ pub async fn drive(
 ) {
     let hands = behind_rates(hands);
     let stops = keep::stops(&hands).await;
+    let docs = regions::rehome(&hands, docs).await;
     let core = Core::new(hands.clone(), sender.clone(), docs, changed).stopped_by(stops);
     hands.host.spawn(keep::watch(hands.clone(), sender.clone()));
     hands.host.spawn(ahead(hands.clone()));
+    hands.host.spawn(crate::reserved::watch(hands.clone()));
     hands.host.spawn(crate::collect::run(hands.clone(), sender));
     core.run(receiver).await;
 }
@@ -444,8 +446,8 @@ async fn ahead(hands: Hands) {
     let mut told = String::new();
     let look = async || {
         learn_types(&hands).await?;
-        learn_subnets(&hands).await?;
-        hands.prepare.ahead(&hands).await
+        let subnets = learn_subnets(&hands).await;
+        hands.prepare.ahead(&hands).await.and(subnets)
     };
     loop {
         while !hands.controller.active() {
@@ -477,15 +479,28 @@ async fn ahead(hands: Hands) {
 async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
     let old = hands.shared.snapshot.load_full();
     let Some(config) = &old.config else { return Ok(()) };
-    let ids: BTreeSet<String> =
-        config.pools.values().flat_map(|p| p.zones.iter().map(|z| z.1.clone())).collect();
-    let known = hands.cloud.subnets(&ids.into_iter().collect::<Vec<_>>()).await?;
+    let (mut known, mut failed) = (BTreeMap::new(), None);
+    for region in regions::of_config(config) {
+        let here = |p: &(Option<&str>, &str, &str)| p.0 == region.as_deref();
+        let places = config.pools.values().flat_map(|p| p.places());
+        let ids: BTreeSet<String> = places.filter(here).map(|(.., subnet)| subnet.to_owned()).collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = match regions::cloud(hands, region.as_deref()).await {
+            Ok(cloud) => cloud.subnets(&ids).await,
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(found) => known.extend(found),
+            Err(e) if region.is_none() => return Err(e),
+            // It keeps the first Region waiting for nothing.
+            Err(e) => failed = Some(e),
+        }
+    }
     let mut wrong = BTreeMap::new();
     for pool in config.pools.values() {
         let why: Vec<String> = pool
-            .zones
-            .iter()
-            .filter_map(|(zone, subnet)| {
+            .places()
+            .filter_map(|(_, zone, subnet)| {
                 let (real, _) = known.get(subnet).filter(|(real, _)| real != zone)?;
                 Some(format!(
                     "subnet {subnet} lies in {real}, not in {zone} (write zones = {{ {real} = \"{subnet}\" }})"
@@ -499,7 +514,7 @@ async fn learn_subnets(hands: &Hands) -> Result<(), burst_cloud::CloudError> {
         }
     }
     hands.shared.snapshot.change(|s| s.wrong_subnets = wrong.clone());
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 async fn learn_types(hands: &Hands) -> Result<(), burst_cloud::CloudError> {

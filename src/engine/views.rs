@@ -118,6 +118,7 @@ pub(crate) fn status(core: &Core, uid: u32, operator: bool) -> Value {
         "cluster": {"name": &*core.hands.name, "uuid": &*core.hands.cluster, "active": core.hands.controller.active(),
                     "version": env!("CARGO_PKG_VERSION")},
         "ec2": core.hands.rates.view(core.now()), "places": core.memory.shown(core.now()),
+        "reservations": core.hands.prepare.reserved.shown(),
         "pools": pools, "gangs": gangs.into_iter().map(gang).collect::<Vec<_>>(), "warnings": warnings,
         "dead_letters": shown::dead_letters(core, uid, operator), "config": shown::config(core),
     })

@@ -114,11 +114,23 @@ impl House for World<'_> {
         self.core.memory.dry_until(rung, self.grouped(gang), self.core.now())
     }
 
+    fn unusable(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Option<String> {
+        let r = rung.reservation.as_ref()?;
+        let pool = self.pool(&gang.pool)?;
+        let taken = self.core.reserved_since(&r.id, &gang.key());
+        let lasts = crate::reserved::lasts(pool, gang, self.snapshot.kill_margin);
+        self.core.hands.prepare.reserved.unusable(rung, taken, lasts, now_ms)
+    }
+
     fn turn(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Turn {
         if let Some(config) = &self.snapshot.config {
             self.core.hands.rates.configure(config, now_ms);
         }
-        self.core.hands.rates.turn_of(&gang.key(), self.wanted(gang, rung), now_ms)
+        let (home, wanted) = (&self.core.hands.rates, self.wanted(gang, rung));
+        match &rung.region {
+            None => home.turn_of(&gang.key(), wanted, now_ms),
+            Some(r) => home.region(r).turn_of(&gang.key(), wanted, now_ms),
+        }
     }
 
     fn parts(&self, gang: &Gang, rung: &Rung) -> Vec<Part> {

@@ -100,6 +100,7 @@ fn engine(
             if let Some(a) = aws {
                 settings.profile = a.profile;
                 settings.endpoint_url = a.endpoint_url;
+                settings.endpoints = a.endpoints;
             }
             let cloud: Arc<dyn Cloud> = Arc::new(Ec2::new(settings).await?);
             Ok(cloud)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod bill;
 mod ladder;
+mod reserved;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,12 @@ pub struct Rung {
     pub hourly: Option<MicroUsd>,
     /// Per-instance bound for spot (`Overrides.MaxPrice`).
     pub max_price: Option<MicroUsd>,
+    /// The capacity reservation it is launched into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<crate::reservation::Reserved>,
+    /// Region; None: `aws.region`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// A job that may be launched.

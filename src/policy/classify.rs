@@ -95,6 +95,8 @@ const EXACT: &[(&str, Class)] = &[
 
 /// Beginnings of codes, after the exact ones.
 const PREFIX: &[(&str, Class)] = &[
+    // A reservation that is gone, or in no state to be used: the next place may serve.
+    ("InvalidCapacityReservation", Class::Capacity),
     ("InvalidParameter", Class::Configuration),
     ("InvalidLaunchTemplate", Class::Configuration),
     ("InvalidSubnet", Class::Configuration),
@@ -156,6 +158,7 @@ mod tests {
     fn throttling_is_never_capacity_and_the_unknown_is_unknown() {
         assert_eq!(classify("RequestLimitExceeded", "insufficient capacity"), Class::Throttle);
         assert_eq!(classify("InvalidSubnetID.NotFound", ""), Class::Configuration);
+        assert_eq!(classify("InvalidCapacityReservationId.NotFound", ""), Class::Capacity);
         assert_eq!(classify("SomethingNew", ""), Class::Unknown);
         assert_eq!(classify("", "We currently do not have sufficient capacity in the zone"), Class::Capacity);
     }

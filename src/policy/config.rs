@@ -11,6 +11,8 @@ mod check;
 mod ec2;
 mod money;
 mod read;
+mod region;
+mod reservation;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -80,6 +82,9 @@ pub struct Aws {
     pub profile: Option<String>,
     /// `endpoint_url`, for tests and private endpoints.
     pub endpoint_url: Option<String>,
+    /// `[aws.endpoints]`: the same for further Regions.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, String>,
     /// `tags`: the site's own cost-allocation tags on everything; values may use {account} {user} {project} {pool} {job}.
     pub tags: BTreeMap<String, String>,
 }
@@ -161,6 +166,34 @@ pub struct Pool {
     pub max_cost_per_job: Option<MicroUsd>,
     /// `[[pool.NAME.block]]`, in order of preference, at least one.
     pub blocks: Vec<Block>,
+    /// `[[pool.NAME.reservation]]`, in order of preference.
+    #[serde(default)]
+    pub reservations: Vec<crate::reservation::Reservation>,
+    /// `reservations_only`, default false: nothing is launched outside of them.
+    #[serde(default)]
+    pub reservations_only: bool,
+    /// `[pool.NAME.region.REGION]`: further Regions, in the order of the file.
+    #[serde(default)]
+    pub regions: Vec<Abroad>,
+}
+
+/// `[pool.NAME.region.REGION]`: what a pool is made of in a further Region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abroad {
+    /// The table's name.
+    pub region: String,
+    /// `zones` in order: (zone, subnet).
+    pub zones: Vec<(String, String)>,
+    /// `image`; absent with a site's own template.
+    pub image: Option<String>,
+    /// `security_groups`.
+    pub security_groups: Vec<String>,
+    /// `instance_profile`; default: the pool's (IAM has no Regions).
+    pub instance_profile: Option<String>,
+    /// `launch_template`: the site's own there.
+    pub launch_template: Option<String>,
+    /// `key_name`; key pairs belong to a Region.
+    pub key_name: Option<String>,
 }
 
 /// `[[pool.NAME.block]]`: one hardware shape = one range of names.
@@ -256,6 +289,18 @@ impl Config {
         let listen = of("listen").and_then(|l| l.as_str()?.parse().ok());
         let advertise = of("advertise").and_then(|a| a.as_array().cloned()).unwrap_or_default();
         (listen, advertise.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Every Region that pools launch into: the first is `aws.region`.
+    #[must_use]
+    pub fn regions(&self) -> Vec<&str> {
+        let mut all = vec![self.aws.region.as_str()];
+        for r in self.pools.values().flat_map(|p| &p.regions) {
+            if !all.contains(&r.region.as_str()) {
+                all.push(&r.region);
+            }
+        }
+        all
     }
 
     /// The pool of a partition.

@@ -190,6 +190,9 @@ pub struct Gang {
     /// Places that were passed over for want of capacity when it began to wait, in words.
     #[serde(default)]
     pub dry: Vec<String>,
+    /// Reservations that could not be used when places were last looked through, and why.
+    #[serde(default)]
+    pub shut: Vec<String>,
     /// What its owner was last told about its turn to launch.
     #[serde(default)]
     pub told_turn: Option<Why>,
@@ -224,6 +227,9 @@ pub struct Gang {
     pub fleet: Option<String>,
     /// Placement group.
     pub group: Option<String>,
+    /// Region its last launch went to: what it has is there. None: `aws.region`.
+    #[serde(default)]
+    pub region: Option<String>,
     /// What the budget service has promised for this life, to be settled when it is over.
     #[serde(default)]
     pub promises: Vec<crate::asbb::Promise>,
@@ -278,6 +284,7 @@ impl Gang {
             rounds: 0,
             dry_since_ms: None,
             dry: Vec::new(),
+            shut: Vec::new(),
             told_turn: None,
             split: None,
             won: None,
@@ -292,6 +299,7 @@ impl Gang {
             sent: false,
             fleet: None,
             group: None,
+            region: None,
             promises: Vec::new(),
             user_hold: false,
             insist: false,

@@ -34,11 +34,12 @@ pub fn volume(gib: u32, gib_month: MicroUsd, seconds: u64) -> MicroUsd {
 
 /// Prices every instance of the life, and sums up. `root_gib` is the pool's size of root volumes.
 pub fn price(life: &mut Life, prices: &Prices, root_gib: Option<u32>) {
-    let region = life.region.clone();
-    let gib_month = prices.ebs_gib_month.get(&region).copied();
+    let home = life.region.clone();
     let mut missing: BTreeSet<String> = BTreeSet::new();
     let mut saved = Some(MicroUsd(0));
     for ran in &mut life.instances {
+        let region = ran.region.clone().unwrap_or_else(|| home.clone());
+        let gib_month = prices.ebs_gib_month.get(&region).copied();
         ran.billed_s = billed_s(ran);
         ran.root_gib = root_gib;
         let market = ran.market.unwrap_or(Market::OnDemand);

@@ -21,6 +21,7 @@ pub mod offers;
 pub mod parts;
 pub mod prices;
 pub mod record;
+pub mod reservation;
 pub mod spending;
 pub mod stops;
 pub mod track;

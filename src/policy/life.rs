@@ -184,6 +184,9 @@ pub struct Ran {
     pub instance_type: String,
     /// Zone.
     pub zone: String,
+    /// Region; None: the life's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// How it was paid for; never `Mixed`.
     pub market: Option<Market>,
     /// EFA interfaces it was launched with.

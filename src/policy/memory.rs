@@ -39,6 +39,9 @@ pub struct Remembered {
     pub market: Market,
     /// Of launches into a cluster placement group.
     pub grouped: bool,
+    /// Of launches into this capacity reservation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<String>,
     /// Gangs of so many nodes and more are not tried.
     pub nodes: u32,
     /// Unix ms.
@@ -57,6 +60,8 @@ struct Place {
     zone: String,
     market: Market,
     grouped: bool,
+    /// What is reserved says nothing about the rest, nor the rest about it.
+    reservation: Option<String>,
 }
 
 /// A size that did not fit, and for how long that is believed.
@@ -75,7 +80,13 @@ pub struct Memory {
 }
 
 fn place(rung: &Rung, grouped: bool) -> Place {
-    Place { kind: rung.instance_type.clone(), zone: rung.zone.clone(), market: rung.market, grouped }
+    Place {
+        kind: rung.instance_type.clone(),
+        zone: rung.zone.clone(),
+        market: rung.market,
+        grouped: grouped && rung.reservation.is_none(),
+        reservation: rung.reservation.as_ref().map(|r| r.id.clone()),
+    }
 }
 
 impl Memory {
@@ -147,6 +158,7 @@ impl Memory {
                 zone: p.zone.clone(),
                 market: p.market,
                 grouped: p.grouped,
+                reservation: p.reservation.clone(),
                 nodes: f.nodes,
                 until_ms: f.until_ms,
             }));
@@ -192,11 +204,35 @@ mod tests {
             efa: 2,
             hourly: None,
             max_price: None,
+            reservation: None,
+            region: None,
         }
     }
 
     fn plain(nodes: u32) -> Rung {
         rung("a.b", nodes, Market::OnDemand)
+    }
+
+    #[test]
+    fn a_reservation_is_a_place_of_its_own() {
+        let reserved = |id: &str| Rung {
+            reservation: Some(crate::reservation::Reserved {
+                id: id.into(),
+                kind: crate::reservation::Kind::Targeted,
+                group: None,
+            }),
+            ..plain(8)
+        };
+        let mut m = Memory::default();
+        m.failed(&reserved("cr-1"), true, Spans::default(), 1_000);
+        assert!(m.dry_until(&reserved("cr-1"), true, 1_000).is_some());
+        assert_eq!(m.dry_until(&reserved("cr-2"), true, 1_000), None);
+        assert_eq!(m.dry_until(&plain(8), false, 1_000), None);
+        assert_eq!(m.shown(1_000)[0].reservation.as_deref(), Some("cr-1"));
+        m.failed(&plain(8), false, Spans::default(), 1_000);
+        m.won(&reserved("cr-1"), true);
+        assert_eq!(m.dry_until(&reserved("cr-1"), true, 1_000), None);
+        assert!(m.dry_until(&plain(8), true, 1_000).is_some(), "what is reserved was not for sale");
     }
 
     #[test]

@@ -43,14 +43,18 @@ impl Offer {
 
 /// Offers of every pool, block by block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Offers(BTreeMap<String, Vec<Offer>>);
+pub struct Offers {
+    /// In `aws.region`, by pool.
+    here: BTreeMap<String, Vec<Offer>>,
+    /// By (pool, further Region).
+    abroad: BTreeMap<(String, String), Vec<Offer>>,
+}
 
 impl Offers {
     /// Looks everything up.
     #[must_use]
     pub fn of(config: &Config, types: &TypeBook, prices: &Prices) -> Self {
-        let region = &config.aws.region;
-        let offer = |kind: &str| {
+        let offer = |kind: &str, region: &String| {
             let facts = types.get(kind);
             Offer {
                 on_demand: facts.is_none_or(|f| f.on_demand),
@@ -60,13 +64,26 @@ impl Offers {
                 volume_price: prices.ebs_gib_month.get(region).copied(),
             }
         };
-        let pool = |p: &crate::Pool| p.blocks.iter().map(|b| offer(&b.instance_type)).collect();
-        Self(config.pools.values().map(|p| (p.name.clone(), pool(p))).collect())
+        let pool =
+            |p: &crate::Pool, r: &String| p.blocks.iter().map(|b| offer(&b.instance_type, r)).collect();
+        let home = &config.aws.region;
+        let here = config.pools.values().map(|p| (p.name.clone(), pool(p, home))).collect();
+        let far = config.pools.values().flat_map(|p| p.regions.iter().map(move |a| (p, &a.region)));
+        Self { here, abroad: far.map(|(p, r)| ((p.name.clone(), r.clone()), pool(p, r))).collect() }
     }
 
-    /// One pool's; empty for a pool that is not there.
+    /// One pool's in `aws.region`; empty for a pool that is not there.
     #[must_use]
     pub fn pool(&self, name: &str) -> &[Offer] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.here.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// One pool's in a Region; None: `aws.region`.
+    #[must_use]
+    pub fn at(&self, name: &str, region: Option<&str>) -> &[Offer] {
+        match region {
+            None => self.pool(name),
+            Some(r) => self.abroad.get(&(name.to_owned(), r.to_owned())).map_or(&[], Vec::as_slice),
+        }
     }
 }

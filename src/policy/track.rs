@@ -352,6 +352,7 @@ fn ran(track: &Track, g: &Gang, m: &Member, purpose: Purpose, now: u64) -> Ran {
         node: m.node.clone(),
         instance_type: rung.map_or_else(String::new, |r| r.instance_type.clone()),
         zone: rung.map_or_else(String::new, |r| r.zone.clone()),
+        region: rung.and_then(|r| r.region.clone()),
         market: m.market.or(rung.map(|r| r.market)),
         efa: rung.map_or(0, |r| r.efa),
         grouped: g.group.is_some(),

@@ -3,6 +3,7 @@
 use crate::clock::now_ms;
 use crate::config::Knobs;
 use crate::sim::Sim;
+use crate::world::World;
 use crate::{capacity, faults};
 use axum::http::Method;
 use serde::Deserialize;
@@ -34,6 +35,11 @@ fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, (u16, String)> {
     serde_json::from_slice(body).map_err(|e| (400, e.to_string()))
 }
 
+/// Things as JSON.
+fn list<T: serde::Serialize>(all: impl Iterator<Item = T>) -> Vec<Value> {
+    all.filter_map(|t| serde_json::to_value(t).ok()).collect()
+}
+
 /// Answers a request for `path` (what follows `/_sim/`).
 pub fn answer(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Answer {
     if (method, path) == (&Method::GET, "audit") {
@@ -58,26 +64,43 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
     };
     match (method.as_str(), path) {
         ("GET", "state") => {
+            let all = |f: fn(&World) -> Vec<Value>| -> Vec<Value> {
+                sim.everywhere().flat_map(|s| f(&s.world())).collect()
+            };
+            let (instances, fleets) = (all(|w| list(w.instances.values())), all(|w| list(w.fleets.values())));
+            let (groups, templates) = (all(|w| list(w.groups.values())), all(|w| list(w.templates.values())));
             let w = sim.world();
             Ok(json!({
-                "instances": w.instances.values().collect::<Vec<_>>(), "fleets": w.fleets.values().collect::<Vec<_>>(),
-                "groups": w.groups.values().collect::<Vec<_>>(), "templates": w.templates.values().collect::<Vec<_>>(),
-                "capacity": w.capacity, "faults": w.faults, "knobs": w.knobs, "fleet_calls": w.fleet_calls,
+                "instances": instances, "fleets": fleets, "groups": groups, "templates": templates,
+                "capacity": w.capacity, "reservations": w.reservations.values().collect::<Vec<_>>(), "faults": w.faults, "knobs": w.knobs, "fleet_calls": w.fleet_calls,
             }))
         }
         ("POST", "capacity") => {
-            let mut rule: capacity::Rule = read(body)?;
-            let mut w = sim.world();
-            // Counted from now, as the caller cannot know how many calls there were.
-            if rule.after_fleets > 0 {
-                rule.after_fleets += w.fleet_calls;
-            } else {
-                w.capacity
-                    .retain(|r| (&r.itype, &r.zone, &r.market) != (&rule.itype, &rule.zone, &rule.market));
+            let rule: capacity::Rule = read(body)?;
+            // A zone is one Region's: elsewhere the rule says nothing.
+            for region in sim.everywhere() {
+                let mut rule = rule.clone();
+                let mut w = region.world();
+                // Counted from now, as the caller cannot know how many calls there were.
+                if rule.after_fleets > 0 {
+                    rule.after_fleets += w.fleet_calls;
+                } else {
+                    w.capacity.retain(|r| {
+                        (&r.itype, &r.zone, &r.market) != (&rule.itype, &rule.zone, &rule.market)
+                    });
+                }
+                w.capacity.push(rule);
             }
-            w.capacity.push(rule);
             note("capacity-set");
-            Ok(json!({"ok": true, "capacity": w.capacity}))
+            Ok(json!({"ok": true, "capacity": sim.world().capacity}))
+        }
+        ("POST", "reservation") => {
+            let r: crate::reserve::Reservation = read(body)?;
+            let there = sim.everywhere().find(|s| s.cfg.zones.contains(&r.zone)).unwrap_or(sim);
+            r.check(&there.cfg.zones).map_err(|e| (400, e))?;
+            there.world().reservations.insert(r.id.clone(), r);
+            note("reservation-set");
+            Ok(json!({"ok": true}))
         }
         ("POST", "fault") => {
             let rule: faults::Rule = read(body)?;
@@ -98,11 +121,15 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
                 m.extend(change);
             }
             w.knobs = serde_json::from_value::<Knobs>(all).map_err(|e| (400, e.to_string()))?;
+            for far in sim.regions.values() {
+                far.world().knobs = w.knobs.clone();
+            }
             note("settings-changed");
             Ok(json!({"ok": true, "knobs": w.knobs}))
         }
         ("POST", "stop-instance") => {
             let which: Which = read(body)?;
+            let sim = sim.holder(&which.id);
             let pid = {
                 let w = sim.world();
                 let i = w.instances.get(&which.id).filter(|i| i.state.up());
@@ -120,6 +147,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
             if !(0.0..=86_400.0).contains(&n.seconds) {
                 return Err((400, "seconds must be between 0 and 86400".into()));
             }
+            let sim = sim.holder(&n.id);
             let delay = Duration::from_secs_f64(n.seconds);
             {
                 let mut w = sim.world();
@@ -145,7 +173,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
         _ => Err((
             404,
             format!(
-                "no {method} /_sim/{path}; there are GET state, audit, healthz; POST capacity, fault, settings, stop-instance, spot-notice; DELETE faults"
+                "no {method} /_sim/{path}; there are GET state, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, spot-notice; DELETE faults"
             ),
         )),
     }

@@ -1,6 +1,6 @@
 //! Settings: what the simulated account holds and how it behaves. Everything has a default.
 
-use crate::{capacity, faults};
+use crate::{capacity, faults, reserve};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -105,6 +105,26 @@ impl Default for Knobs {
     }
 }
 
+/// A further Region: what it has of its own; everything else is as in the first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Region {
+    /// Zones.
+    pub zones: Vec<String>,
+    /// Subnets.
+    pub subnets: Vec<Subnet>,
+    /// Images.
+    pub images: Vec<Image>,
+    /// Security groups.
+    pub security_groups: Vec<SecurityGroup>,
+    /// Zones of a type, as in the first Region.
+    pub offerings: BTreeMap<String, Vec<String>>,
+    /// Capacity rules.
+    pub capacity: Vec<capacity::Rule>,
+    /// Capacity reservations.
+    pub reservations: Vec<reserve::Reservation>,
+}
+
 /// The file's content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -127,6 +147,10 @@ pub struct Config {
     pub offerings: BTreeMap<String, Vec<String>>,
     /// Capacity rules.
     pub capacity: Vec<capacity::Rule>,
+    /// Capacity reservations.
+    pub reservations: Vec<reserve::Reservation>,
+    /// Further Regions by name; a call is for the Region that its credential is scoped to.
+    pub regions: BTreeMap<String, Region>,
     /// vCPU quota by market.
     pub vcpu_limit: BTreeMap<String, i64>,
     /// Fault rules.
@@ -189,6 +213,8 @@ impl Default for Config {
             }],
             offerings: BTreeMap::new(),
             capacity: Vec::new(),
+            reservations: Vec::new(),
+            regions: BTreeMap::new(),
             vcpu_limit: BTreeMap::new(),
             faults: Vec::new(),
             knobs: Knobs::default(),
@@ -216,7 +242,31 @@ impl Config {
         Ok(cfg)
     }
 
+    /// The account as it is in a further Region.
+    pub fn in_region(&self, name: &str) -> Option<Self> {
+        let r = self.regions.get(name)?.clone();
+        Some(Self {
+            region: name.to_owned(),
+            zones: r.zones,
+            subnets: r.subnets,
+            images: r.images,
+            security_groups: r.security_groups,
+            offerings: r.offerings,
+            capacity: r.capacity,
+            reservations: r.reservations,
+            regions: BTreeMap::new(),
+            faults: Vec::new(),
+            ..self.clone()
+        })
+    }
+
     fn check(&self) -> Result<(), String> {
+        for (name, far) in self.regions.keys().filter_map(|n| Some((n, self.in_region(n)?))) {
+            if *name == self.region {
+                return Err(format!("regions: {name} is the first Region"));
+            }
+            far.check().map_err(|e| format!("regions.{name}: {e}"))?;
+        }
         for s in &self.subnets {
             if !self.zones.contains(&s.zone) {
                 return Err(format!("subnet {} is in zone {}, which is not in zones", s.id, s.zone));
@@ -229,6 +279,9 @@ impl Config {
             if let Some(z) = zones.iter().find(|z| !self.zones.contains(z)) {
                 return Err(format!("offerings of {t}: zone {z} is not in zones"));
             }
+        }
+        for r in &self.reservations {
+            r.check(&self.zones)?;
         }
         if !(0.0..=1.0).contains(&self.knobs.partial_fleet) {
             return Err("knobs.partial_fleet must be between 0 and 1".into());

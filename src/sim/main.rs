@@ -17,6 +17,7 @@ mod imds;
 mod netns;
 mod processes;
 mod query;
+mod reserve;
 mod server;
 mod sim;
 mod specs;
@@ -26,6 +27,7 @@ mod xml;
 
 use clap::Parser;
 use config::{Config, Network};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,16 +104,31 @@ async fn run(cli: Cli) -> Result<(), String> {
     let (processes, jobs) =
         processes::Processes::new(&cfg, &cli.state_dir, ids.token(), metadata, netns).map_err(in_dir)?;
     let runtime = tokio::runtime::Handle::current();
-    let sim = Arc::new_cyclic(|me| sim::Sim {
-        world: Mutex::new(world::World::new(&cfg)),
-        cfg,
-        audit,
-        ids,
-        processes,
-        hostname,
-        me: me.clone(),
-        runtime,
-    });
+    let (audit, ids, processes) = (Arc::new(audit), Arc::new(ids), Arc::new(processes));
+    let region = |cfg: Config, regions| {
+        let (audit, ids, processes) = (audit.clone(), ids.clone(), processes.clone());
+        let (hostname, runtime) = (hostname.clone(), runtime.clone());
+        let world = Mutex::new(world::World::new(&cfg));
+        Arc::new_cyclic(|me| sim::Sim {
+            world,
+            cfg,
+            audit,
+            ids,
+            processes,
+            regions,
+            hostname,
+            me: me.clone(),
+            runtime,
+        })
+    };
+    let far =
+        cfg.regions.keys().filter_map(|n| Some((n.clone(), region(cfg.in_region(n)?, BTreeMap::new()))));
+    let far: BTreeMap<String, Arc<sim::Sim>> = far.collect();
+    for (n, there) in (1u64..).zip(far.values()) {
+        // Addresses follow from the number.
+        there.world().next_seq = n * 10_000;
+    }
+    let sim = region(cfg, far);
     processes::run_starter(&sim, jobs).map_err(|e| e.to_string())?;
     sim.audit.note("simulator-started", serde_json::json!({"url": url, "pid": std::process::id()}));
     let main = tokio::spawn(server::serve(Arc::clone(&sim), listener, server::Face::All));

@@ -181,7 +181,10 @@ pub fn run_starter(sim: &Arc<Sim>, jobs: mpsc::Receiver<Job>) -> std::io::Result
     std::thread::Builder::new().name("instance-starter".into()).spawn(move || {
         let _inside = sim.runtime.enter();
         for job in jobs {
-            start(&sim, &job);
+            // Its own Region's: there its state is kept.
+            if let Some(holder) = sim.holder(&job.id).me.upgrade() {
+                start(&holder, &job);
+            }
         }
     })?;
     Ok(())

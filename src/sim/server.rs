@@ -81,7 +81,7 @@ async fn route(sim: &Arc<Sim>, req: hyper::Request<Incoming>, face: Face) -> Res
     };
     let path = head.uri.path();
     if let Some((id, rest)) = path.strip_prefix("/imds/").and_then(|p| p.split_once('/')) {
-        let (status, text) = imds::answer(sim, &head.method, id, rest, &head.headers);
+        let (status, text) = imds::answer(sim.holder(id), &head.method, id, rest, &head.headers);
         return Ok(reply(status, "text/plain", text));
     }
     if face == Face::Metadata {
@@ -98,7 +98,14 @@ async fn route(sim: &Arc<Sim>, req: hyper::Request<Incoming>, face: Face) -> Res
             "POST API calls to /; administrator's paths are under /_sim/\n".into(),
         ));
     }
-    api(sim, &head.headers, &body).await
+    api(of_region(sim, &head.headers), &head.headers, &body).await
+}
+
+/// The Region that a call is scoped to; the first one refuses what is no Region of the account.
+fn of_region<'a>(sim: &'a Arc<Sim>, headers: &HeaderMap) -> &'a Arc<Sim> {
+    let auth = headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let scope = auth.split("Credential=").nth(1).and_then(|c| c.split(',').next()).unwrap_or_default();
+    scope.split('/').nth(2).and_then(|r| sim.regions.get(r)).unwrap_or(sim)
 }
 
 /// Whether the call is signed in the form of Signature Version 4; the signature itself is not verified.

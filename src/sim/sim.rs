@@ -19,12 +19,14 @@ pub struct Sim {
     pub cfg: Config,
     /// The account.
     pub world: Mutex<World>,
-    /// The log.
-    pub audit: Audit,
-    /// Identifiers.
-    pub ids: Ids,
+    /// The log, of all Regions.
+    pub audit: Arc<Audit>,
+    /// Identifiers, the same in no two Regions.
+    pub ids: Arc<Ids>,
     /// Processes of instances.
-    pub processes: Processes,
+    pub processes: Arc<Processes>,
+    /// Further Regions of the account; only the first one has them.
+    pub regions: BTreeMap<String, Arc<Sim>>,
     /// This host's name.
     pub hostname: String,
     /// Itself, for tasks it starts.
@@ -52,6 +54,16 @@ pub struct Launch<'a> {
 }
 
 impl Sim {
+    /// This Region and the further ones.
+    pub fn everywhere(&self) -> impl Iterator<Item = &Sim> {
+        std::iter::once(self).chain(self.regions.values().map(|r| &**r))
+    }
+
+    /// The Region that has an instance; this one where none has.
+    pub fn holder(&self, id: &str) -> &Sim {
+        self.everywhere().find(|s| s.world().instances.contains_key(id)).unwrap_or(self)
+    }
+
     /// The account, locked. A panic elsewhere does not make it unusable.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,6 +95,10 @@ impl Sim {
                     (ip, name)
                 }
             };
+            let reserved = {
+                let serving = w.serving(&order.pool.wanted, order.pool.place(order.market));
+                serving.into_iter().find(|c| w.places(c, now) > 0).map(|c| c.id.clone())
+            };
             let nic = |n: &crate::actions::launch::WishedNic| Nic {
                 id: self.ids.resource("eni"),
                 card: n.card,
@@ -110,7 +126,8 @@ impl Sim {
                 ended_ms: None,
                 private_ip,
                 private_dns,
-                group: order.pool.group.clone(),
+                group: order.pool.group.clone().or_else(|| w.group_of(reserved.as_deref())),
+                capacity_reservation: reserved.clone(),
                 nics: order.pool.nics.iter().map(nic).collect(),
                 security_groups: order.pool.groups.clone(),
                 data: order.data.clone(),
@@ -228,18 +245,17 @@ impl Sim {
 
     /// Kills everything, waits until it is gone (at most 20 s) and cleans up.
     pub async fn shut_down(self: &Arc<Self>) {
-        {
-            let mut w = self.world();
+        for region in self.everywhere() {
+            let mut w = region.world();
             let ids: Vec<String> = w.instances.keys().cloned().collect();
             w.knobs.shutdown_ms = 0;
             for id in ids {
-                self.end_instance(&mut w, &id, "Server.ScheduledStop", "simulator ends");
+                region.end_instance(&mut w, &id, "Server.ScheduledStop", "simulator ends");
             }
         }
         let until = tokio::time::Instant::now() + Duration::from_secs(20);
-        while self.world().instances.values().any(|i| i.state != State::Terminated)
-            && tokio::time::Instant::now() < until
-        {
+        let left = |s: &Sim| s.world().instances.values().any(|i| i.state != State::Terminated);
+        while self.everywhere().any(left) && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.processes.sweep_all();

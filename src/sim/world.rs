@@ -3,7 +3,7 @@
 use crate::config::{Config, Knobs};
 use crate::query::Tree;
 use crate::throttle::Buckets;
-use crate::{capacity, faults};
+use crate::{capacity, faults, reserve};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -118,6 +118,8 @@ pub struct Instance {
     pub private_dns: String,
     /// Placement group.
     pub group: Option<String>,
+    /// Capacity reservation it runs in.
+    pub capacity_reservation: Option<String>,
     /// Interfaces.
     pub nics: Vec<Nic>,
     /// Security groups of the instance.
@@ -214,6 +216,8 @@ pub struct World {
     pub tokens: HashMap<(&'static str, String), (String, Value)>,
     /// Capacity rules.
     pub capacity: Vec<capacity::Rule>,
+    /// Capacity reservations by id.
+    pub reservations: BTreeMap<String, reserve::Reservation>,
     /// Fault rules.
     pub faults: Vec<faults::Rule>,
     /// Token buckets.
@@ -237,6 +241,7 @@ impl World {
             other_tags: BTreeMap::new(),
             tokens: HashMap::new(),
             capacity: cfg.capacity.clone(),
+            reservations: cfg.reservations.iter().map(|r| (r.id.clone(), r.clone())).collect(),
             faults: cfg.faults.clone(),
             buckets: Buckets::default(),
             knobs: cfg.knobs.clone(),
@@ -253,7 +258,9 @@ impl World {
     /// Free places of a pool.
     pub fn free(&self, itype: &str, zone: &str, market: &str) -> Option<u64> {
         capacity::free(&self.capacity, self.fleet_calls, (itype, zone, market), |rule| {
-            self.living().filter(|i| rule.matches(&i.itype, &i.zone, &i.market)).count() as u64
+            // What runs in a reservation takes nothing of what everybody may have.
+            let outside = self.living().filter(|i| i.capacity_reservation.is_none());
+            outside.filter(|i| rule.matches(&i.itype, &i.zone, &i.market)).count() as u64
         })
     }
 

@@ -292,7 +292,7 @@ local_partition = \"cpu\"
         }
     }
     text.push('\n');
-    text.push_str(&spec.burst_toml);
+    text.push_str(&spec.burst_toml.replace("{sim}", &format!("http://127.0.0.1:{}", at.sim_port())));
     text
 }
 

@@ -56,7 +56,7 @@ pub struct ClusterSpec {
     pub pool_toml: String,
     /// Lines added to `[aws]` of burst.toml.
     pub aws_toml: String,
-    /// Tables added at the end of burst.toml.
+    /// Tables added at the end of burst.toml; `{sim}` is the simulator's URL.
     pub burst_toml: String,
     /// Merged over the simulator's configuration.
     pub sim_settings: serde_json::Value,

@@ -4,10 +4,10 @@
 use crate::{dice::Dice, laws::Laws, life::Disk, parts, published::Published};
 use async_trait::async_trait;
 use burst_cloud::{
-    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, TemplateRef, TemplateSpec,
+    Cloud, CloudError, FleetAnswer, FleetRequest, Group, Instance, Template, TemplateRef, TemplateSpec,
     fake::{FakeCloud, refusal},
 };
-use burst_policy::{TypeFacts, classify::Class};
+use burst_policy::{TypeFacts, classify::Class, reservation::Facts};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -122,6 +122,9 @@ impl Moody {
 
 #[async_trait]
 impl Cloud for Moody {
+    async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
+        Ok(Arc::new(Self { inner: self.inner.in_region(name), ..self.clone() }))
+    }
     async fn instance_types(&self, names: &[String]) -> Result<Vec<TypeFacts>, CloudError> {
         let (c, names) = (self.inner.clone(), names.to_vec());
         self.call("DescribeInstanceTypes", false, async move { c.instance_types(&names).await }).await
@@ -151,6 +154,18 @@ impl Cloud for Moody {
         let (c, name) = (self.inner.clone(), name.to_owned());
         self.call("DeletePlacementGroup", true, async move { c.delete_group(&name).await }).await
     }
+    async fn templates(&self, cluster: &str) -> Result<Vec<Template>, CloudError> {
+        let (c, cluster) = (self.inner.clone(), cluster.to_owned());
+        self.call("DescribeLaunchTemplates", false, async move { c.templates(&cluster).await }).await
+    }
+    async fn delete_template(&self, id: &str) -> Result<(), CloudError> {
+        let (c, id) = (self.inner.clone(), id.to_owned());
+        self.call("DeleteLaunchTemplate", true, async move { c.delete_template(&id).await }).await
+    }
+    async fn reservations(&self, ids: &[String]) -> Result<Vec<Facts>, CloudError> {
+        let (c, ids) = (self.inner.clone(), ids.to_vec());
+        self.call("DescribeCapacityReservations", false, async move { c.reservations(&ids).await }).await
+    }
     async fn create_fleet(&self, request: &FleetRequest) -> Result<FleetAnswer, CloudError> {
         let (c, request) = (self.inner.clone(), request.clone());
         let (dice, laws) = (self.dice.clone(), self.laws.clone());
@@ -168,6 +183,9 @@ impl Cloud for Moody {
                 Ok(a) => format!("{} instances, {} errors", a.instances.len(), a.errors.len()),
                 Err(e) => e.code.clone(),
             };
+            if let Ok(a) = &answer {
+                crate::reserves::seen(&request, a, &laws, dice.passed_ms());
+            }
             let gang = request.tags.get("slurm-burst:gang").cloned().unwrap_or_default();
             laws.note(dice.passed_ms(), format!("ec2    {gang}: CreateFleet of {}: {text}", request.nodes));
             answer

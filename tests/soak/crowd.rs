@@ -102,6 +102,8 @@ async fn tell(seed: u64, crowd: Crowd) -> Served {
         trouble: Arc::new(AtomicU64::new(0)),
         disk: disk(),
         full: Arc::default(),
+        reserved: false,
+        abroad: false,
         config,
         kind: Kind::of(1),
     };

@@ -7,9 +7,11 @@
 // A simulation that meets what it does not expect has to stop loudly.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
+mod abroad;
 mod cloud;
 mod crowd;
 mod dice;
+mod expire;
 mod laws;
 mod life;
 mod money;
@@ -17,11 +19,14 @@ mod nodes;
 mod operators;
 mod parts;
 mod published;
+mod reserves;
 mod seat;
 mod slurm;
 mod story;
 mod users;
 
+pub use abroad::a_region_that_is_dropped;
 pub use crowd::{Crowd, Served, serve};
+pub use expire::a_template_that_nothing_uses;
 pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

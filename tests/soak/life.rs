@@ -61,6 +61,10 @@ pub struct Outside {
     pub config: Arc<Config>,
     /// What kind of story it is.
     pub kind: crate::story::Kind,
+    /// It has capacity reservations.
+    pub reserved: bool,
+    /// It has a second Region.
+    pub abroad: bool,
 }
 
 /// One life.

@@ -18,9 +18,14 @@ use std::{
 };
 
 /// A story's answers, or what did not come true.
-type Story = Result<(), String>;
+pub type Story = Result<(), String>;
 
 fn on_stage<F: Future<Output = Story>>(story: impl FnOnce(Outside, Now) -> F) -> Story {
+    on_stage_with("", story)
+}
+
+/// The same with more in burst.toml.
+pub fn on_stage_with<F: Future<Output = Story>>(more: &str, story: impl FnOnce(Outside, Now) -> F) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -29,7 +34,7 @@ fn on_stage<F: Future<Output = Story>>(story: impl FnOnce(Outside, Now) -> F) ->
     let laws = Laws::default();
     runtime.block_on(async {
         let dice = Dice::new(4);
-        let out = outside(&dice, &laws, Kind::of(1));
+        let out = outside(&dice, &laws, Kind::of(1), more);
         let daemon = out.slurm.clone();
         tokio::spawn(async move {
             loop {
@@ -48,7 +53,7 @@ fn on_stage<F: Future<Output = Story>>(story: impl FnOnce(Outside, Now) -> F) ->
 }
 
 /// Looks every 100 ms until it is so.
-async fn until(what: &str, limit: Duration, so: impl Fn() -> bool) -> Story {
+pub async fn until(what: &str, limit: Duration, so: impl Fn() -> bool) -> Story {
     let began = tokio::time::Instant::now();
     while !so() {
         if began.elapsed() > limit {

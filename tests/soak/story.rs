@@ -1,11 +1,12 @@
 //! One story: a cluster, its jobs, its troubles, and a calm end at which nothing may be left.
 
 use crate::{
+    abroad,
     cloud::Mood,
     dice::Dice,
     laws::Laws,
     life::{Life, Outside, disk},
-    nodes, parts,
+    nodes, parts, reserves,
     slurm::{Slurm, State},
     users,
 };
@@ -150,19 +151,44 @@ pub fn run(seed: u64, jobs: u64) -> Told {
     Told { broken: laws.broken(), log: laws.log(), counts: laws.counts() }
 }
 
+/// burst.toml with more in it.
+fn configured(kind: Kind, more: &str) -> Arc<Config> {
+    parsed(&format!("{}{more}", kind.toml()))
+}
+
+fn parsed(text: &str) -> Arc<Config> {
+    Arc::new(Config::parse(text, "burst.toml").expect("the configuration is right"))
+}
+
+/// The pool's second type.
+const SECOND: &str = "[[pool.efa.block]]\ntype = \"hpc6a.48xlarge\"\nnodes = \"efa6-[0001-0048]\"\n";
+
+impl Outside {
+    /// The same with the first type alone.
+    pub(crate) fn with_one_type(&self) -> Self {
+        Self { config: parsed(&self.kind.toml().replace(SECOND, "")), reserved: false, abroad: false, ..self.clone() }
+    }
+    /// The same with nothing more in burst.toml.
+    pub(crate) fn without(&self) -> Self {
+        Self { config: configured(self.kind, ""), reserved: false, abroad: false, ..self.clone() }
+    }
+}
+
 /// A cluster and its cloud, before slurmctld starts.
-pub(crate) fn outside(dice: &Dice, laws: &Laws, kind: Kind) -> Outside {
-    let config = Arc::new(Config::parse(&kind.toml(), "burst.toml").expect("the configuration is right"));
+pub(crate) fn outside(dice: &Dice, laws: &Laws, kind: Kind, more: &str) -> Outside {
+    let config = configured(kind, more);
     let ec2 = FakeCloud::new();
     for (subnet, zone) in [("subnet-0aa11", "us-east-2b"), ("subnet-0aa12", "us-east-2a")] {
         ec2.add_subnet(subnet, zone, 4_000);
     }
-    ec2.set_delays(Delays {
+    let delays = Delays {
         visible: dice.ms(0, 4_000),
         address: dice.ms(0, 2_000),
         shutdown: dice.ms(100, 8_000),
         ..Delays::default()
-    });
+    };
+    ec2.set_delays(delays);
+    abroad::set_up(&ec2, delays);
     let names =
         config.pools.values().flat_map(|p| p.blocks.iter().flat_map(|b| b.names.clone())).collect::<Vec<_>>();
     let slurm = Slurm::new(names.into_iter(), laws.clone(), dice.clone(), ec2.clone());
@@ -177,12 +203,17 @@ pub(crate) fn outside(dice: &Dice, laws: &Laws, kind: Kind) -> Outside {
         full: Arc::default(),
         config,
         kind,
+        reserved: more.contains(reserves::TOML),
+        abroad: more.contains(abroad::TOML),
     }
 }
 
 async fn tell(seed: u64, jobs: u64, laws: Laws) {
     let dice = Dice::new(seed);
-    let out = outside(&dice, &laws, Kind::of(seed));
+    let (reserved, far) = (dice.chance(500), dice.chance(500));
+    let part = |there: bool, text: &'static str| if there { text } else { "" };
+    let more = format!("{}{}", part(reserved, reserves::TOML), part(far, abroad::TOML));
+    let out = outside(&dice, &laws, Kind::of(seed), &more);
     let (slurm, ec2) = (out.slurm.clone(), out.ec2.clone());
     let now = Now::default();
     let hopeless = Arc::new(AtomicU64::new(dice.range(0, 60)));
@@ -195,6 +226,9 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
     });
     tokio::spawn(nodes::run(out.clone(), now.clone(), hopeless.clone()));
     tokio::spawn(parts::watch(out.clone()));
+    if out.reserved {
+        reserves::set_up(&ec2, &dice).await;
+    }
     let mut life = Life::begin(&out);
     now.set(Some(life.handle.clone()));
     let people: Vec<_> =
@@ -215,6 +249,7 @@ async fn tell(seed: u64, jobs: u64, laws: Laws) {
             ec2.set_capacity(kind, zone, Market::Spot, 100_000);
         }
     }
+    abroad::calm(&out);
     for person in people {
         person.await.expect("a person does not panic");
     }
@@ -248,6 +283,14 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
             tokio::time::sleep(dice.ms(500, 15_000)).await;
             life.kill(out);
             restart(out, now, Duration::from_millis(200)).await
+        }
+        35..60 if out.reserved && dice.chance(400) => {
+            reserves::change(out);
+            life
+        }
+        35..60 if out.abroad && dice.chance(500) => {
+            abroad::change(out);
+            life
         }
         35..60 => {
             let (kind, zone) = (dice.pick(&out.kind.types).unwrap_or(""), dice.pick(&ZONES).unwrap_or(""));
@@ -339,6 +382,8 @@ fn judge(out: &Outside, laws: &Laws, life: &Life) {
     drop(t);
     crate::money::judge(out, laws, at);
     parts::judge(out);
+    reserves::judge(out, laws, at);
+    abroad::judge(out, laws, at);
     // One fleet per intent, whatever was asked again.
     let mut intents: BTreeMap<(String, String, String), u32> = BTreeMap::new();
     for (request, answer) in out.ec2.fleets() {

@@ -113,6 +113,7 @@ impl Place {
             root_gib: Some(64),
             public_ip: false,
             user_data: "{}".into(),
+            reservation: None,
         };
         self.ec2.ensure_template(&spec).await.map_err(|e| e.to_string())
     }
@@ -130,6 +131,8 @@ impl Place {
             nodes: NODES,
             max_price: None,
             tags: BTreeMap::from([tag("slurm-burst:cluster", CLUSTER), tag("slurm-burst:gang", token)]),
+            reservation: None,
+            region: None,
         })
     }
 

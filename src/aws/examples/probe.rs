@@ -49,6 +49,7 @@ async fn walk() -> Result<(), CloudError> {
         root_gib: Some(64),
         public_ip: false,
         user_data: "{}".into(),
+        reservation: None,
     };
     let template = ec2.ensure_template(&spec).await?;
     println!("template: {template:?}, again {:?}", ec2.ensure_template(&spec).await?);
@@ -72,6 +73,8 @@ async fn walk() -> Result<(), CloudError> {
         nodes,
         max_price: None,
         tags: BTreeMap::from([("slurm-burst:cluster".to_owned(), spec.cluster.clone())]),
+        reservation: None,
+        region: None,
     };
     let answer = ec2.create_fleet(&request).await?;
     println!("fleet: {answer:?}");

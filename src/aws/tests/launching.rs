@@ -19,6 +19,8 @@ pub(crate) fn request(market: Market) -> FleetRequest {
             ("slurm-burst:cluster".into(), "uuid".into()),
             ("Name".into(), "a b&c".into()),
         ]),
+        reservation: None,
+        region: None,
     }
 }
 

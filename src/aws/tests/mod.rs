@@ -2,6 +2,7 @@
 mod describing;
 mod failing;
 mod launching;
+mod reserving;
 mod server;
 mod templates;
 

@@ -4,7 +4,7 @@ use crate::template_name;
 use burst_cloud::{Cloud, TemplateSpec};
 use burst_policy::{TypeFacts, classify::Class, types::Card};
 
-fn spec() -> TemplateSpec {
+pub(crate) fn spec() -> TemplateSpec {
     TemplateSpec {
         cluster: "uuid".into(),
         pool: "efa".into(),
@@ -30,6 +30,7 @@ fn spec() -> TemplateSpec {
         root_gib: Some(64),
         public_ip: false,
         user_data: "{\"burst_node\":{}}".into(),
+        reservation: None,
     }
 }
 

@@ -11,6 +11,9 @@ pub(super) struct Ec2 {
     gangs_waiting: u64,
     throttles: u64,
     breakers: Vec<Breaker>,
+    region: String,
+    /// Further Regions.
+    further: Vec<Ec2>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -41,6 +44,7 @@ pub(super) struct Place {
     zone: String,
     market: String,
     grouped: bool,
+    reservation: Option<String>,
     nodes: u64,
     until_ms: u64,
 }
@@ -50,15 +54,15 @@ fn left(until_ms: u64, now: u64) -> u64 {
     (until_ms / 1_000).saturating_sub(now)
 }
 
-/// Nothing where nothing is held back.
-pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
-    let mut text = String::new();
+/// What holds launches back in one Region.
+fn held_back(text: &mut String, ec2: &Ec2, region: &str, now: u64) {
     // Writing to a String cannot fail.
     if ec2.gangs_waiting > 0 {
-        let _ = writeln!(text, "EC2's request budget: {} gangs wait for their turn", ec2.gangs_waiting);
+        let _ =
+            writeln!(text, "EC2's request budget{region}: {} gangs wait for their turn", ec2.gangs_waiting);
     }
     if ec2.throttles > 0 {
-        let _ = writeln!(text, "EC2 throttled {} calls since slurmctld started", ec2.throttles);
+        let _ = writeln!(text, "EC2 throttled {} calls{region} since slurmctld started", ec2.throttles);
     }
     let low = |b: &&Bucket| b.slowed || b.left * 4 < b.size;
     for b in ec2.buckets.iter().filter(low) {
@@ -66,7 +70,7 @@ pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
         let name = printable(&b.name);
         let _ = writeln!(
             text,
-            "EC2's bucket of {name}: {} of {} left, {} a second{why}",
+            "EC2's bucket of {name}{region}: {} of {} left, {} a second{why}",
             b.left, b.size, b.per_s
         );
     }
@@ -79,9 +83,23 @@ pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
             b.failures
         );
     }
+}
+
+/// Nothing where nothing is held back.
+pub(super) fn render(ec2: &Ec2, places: &[Place], now: u64) -> String {
+    let mut text = String::new();
+    held_back(&mut text, ec2, "", now);
+    for there in &ec2.further {
+        let region = format!(" in {}", printable(&there.region));
+        held_back(&mut text, there, &region, now);
+    }
     for p in places {
         let (kind, zone, market) = (printable(&p.instance_type), printable(&p.zone), printable(&p.market));
-        let group = if p.grouped { ", in one placement group" } else { "" };
+        let group = match &p.reservation {
+            Some(id) => format!(", reservation {}", printable(id)),
+            None if p.grouped => ", in one placement group".to_owned(),
+            None => String::new(),
+        };
         let s = left(p.until_ms, now);
         let _ = writeln!(
             text,
@@ -110,6 +128,9 @@ mod tests {
             &serde_json::from_str::<Vec<Place>>(places).unwrap(),
             10,
         );
+        let far = r#"{"further":[{"region":"us-west-2","gangs_waiting":2}]}"#;
+        let far = render(&serde_json::from_str(far).unwrap(), &[], 0);
+        assert_eq!(far, "\nEC2's request budget in us-west-2: 2 gangs wait for their turn\n");
         let want = "\nEC2's request budget: 3 gangs wait for their turn\n\
             EC2 throttled 1 calls since slurmctld started\n\
             EC2's bucket of CreateFleet: 2 of 50 left, 2.5 a second, slowed down after throttles\n\

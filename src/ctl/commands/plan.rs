@@ -273,7 +273,10 @@ fn launch(a: &Admission, job: &Job, source: &str) -> Answer {
             r.instance_type.clone(),
             r.nodes.to_string(),
             word(&r.market),
-            r.zone.clone(),
+            match &r.reservation {
+                Some(of) => format!("{} ({})", r.zone, of.id),
+                None => r.zone.clone(),
+            },
             if r.efa == 0 { "no".into() } else { r.efa.to_string() },
             usd(r.hourly),
             usd(all),

@@ -18,6 +18,7 @@ struct Status {
     gangs: Vec<Gang>,
     ec2: super::ec2::Ec2,
     places: Vec<super::ec2::Place>,
+    reservations: Vec<super::reservations::Reservation>,
     warnings: Vec<String>,
     dead_letters: Vec<DeadLetter>,
 }
@@ -94,6 +95,7 @@ fn render(s: &Status, now: u64) -> String {
         }
     }
     text.push_str(&super::ec2::render(&s.ec2, &s.places, now));
+    text.push_str(&super::reservations::render(&s.reservations));
     letters(&mut text, &s.dead_letters, now);
     if s.gangs.is_empty() {
         text.push_str("\nNo gangs under way.\n");

@@ -15,6 +15,7 @@ use std::{
     io::{BufRead, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -96,13 +97,9 @@ fn failed(e: &CloudError) -> Fail {
 }
 
 async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) -> Result<Answer, Fail> {
-    let region = args.region.clone().or_else(|| config.map(|c| c.aws.region.clone())).unwrap_or_default();
-    let mut settings = Settings::region(region.clone());
-    settings.profile = config.and_then(|c| c.aws.profile.clone());
-    settings.endpoint_url = config.and_then(|c| c.aws.endpoint_url.clone());
-    let ec2 = Ec2::new(settings).await.map_err(|e| failed(&e))?;
+    let (region, ec2) = everywhere(args, config).await?;
     let found = living(&ec2, uuid).await?;
-    let rows: Vec<_> = found.iter().map(row).collect();
+    let rows: Vec<_> = found.iter().map(|f| row(f)).collect();
     if found.is_empty() {
         return Ok(Answer::ok(
             format!("Cluster {name} ({uuid}) has no instance in {region}: nothing to end.\n"),
@@ -128,7 +125,7 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
         confirm(name, found.len())?;
     }
     let ids: Vec<String> = found.iter().map(|i| i.id.clone()).collect();
-    ec2.terminate(&ids).await.map_err(|e| failed(&e))?;
+    terminate(&ec2, &found).await?;
     let end = Instant::now() + Duration::from_secs(args.wait);
     let mut ended = ids;
     let mut empty = 0;
@@ -145,11 +142,11 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
             ));
         }
         // What was launched meanwhile is to end too.
-        let new: Vec<String> = left.iter().map(|i| i.id.clone()).filter(|id| !ended.contains(id)).collect();
+        let new: Vec<Found> = left.iter().filter(|i| !ended.contains(&i.id)).cloned().collect();
         if !new.is_empty() {
             eprintln!("{} more were launched meanwhile: ending them too", new.len());
-            ec2.terminate(&new).await.map_err(|e| failed(&e))?;
-            ended.extend(new);
+            terminate(&ec2, &new).await?;
+            ended.extend(new.into_iter().map(|i| i.id.clone()));
         }
         if Instant::now() >= end && !left.is_empty() {
             let text = format!(
@@ -157,7 +154,7 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
                 args.wait,
                 table(&left)
             );
-            let left: Vec<_> = left.iter().map(row).collect();
+            let left: Vec<_> = left.iter().map(|f| row(f)).collect();
             return Ok(Answer {
                 code: 1,
                 text,
@@ -171,10 +168,70 @@ async fn stop(args: &StopArgs, config: Option<&Config>, uuid: &str, name: &str) 
     }
 }
 
+/// EC2 in each Region that burst.toml names, or in the one that was named; and their names.
+async fn everywhere(args: &StopArgs, config: Option<&Config>) -> Result<(String, Vec<Arc<dyn Cloud>>), Fail> {
+    let home = config.map(|c| c.aws.region.clone()).unwrap_or_default();
+    let names: Vec<String> = match (&args.region, config) {
+        (Some(one), _) => vec![one.clone()],
+        (None, Some(c)) => c.regions().into_iter().map(str::to_owned).collect(),
+        (None, None) => Vec::new(),
+    };
+    let mut settings = Settings::region(home.clone());
+    if let Some(aws) = config.map(|c| &c.aws) {
+        settings.profile.clone_from(&aws.profile);
+        settings.endpoint_url.clone_from(&aws.endpoint_url);
+        settings.endpoints.clone_from(&aws.endpoints);
+    }
+    let mut all: Vec<Arc<dyn Cloud>> = Vec::with_capacity(names.len());
+    for name in &names {
+        let mut there = settings.clone();
+        if *name != home {
+            there.endpoint_url = there.endpoints.get(name).cloned();
+        }
+        there.region.clone_from(name);
+        all.push(Arc::new(Ec2::new(there).await.map_err(|e| failed(&e))?));
+    }
+    Ok((names.join(", "), all))
+}
+
+/// An instance, and which of the Regions it is in.
+#[derive(Clone)]
+struct Found {
+    instance: Instance,
+    region: usize,
+}
+
+impl std::ops::Deref for Found {
+    type Target = Instance;
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
 /// What still costs money or will.
-async fn living(ec2: &Ec2, uuid: &str) -> Result<Vec<Instance>, Fail> {
-    let all = ec2.owned(uuid).await.map_err(|e| failed(&e))?;
-    Ok(all.into_iter().filter(|i| !i.state.is_gone()).collect())
+async fn living(ec2: &[Arc<dyn Cloud>], uuid: &str) -> Result<Vec<Found>, Fail> {
+    let mut out = Vec::new();
+    for (region, cloud) in ec2.iter().enumerate() {
+        let all = cloud.owned(uuid).await.map_err(|e| failed(&e))?;
+        let alive = all.into_iter().filter(|i| !i.state.is_gone());
+        out.extend(alive.map(|instance| Found { instance, region }));
+    }
+    Ok(out)
+}
+
+/// Each where it is; a Region that fails does not keep the others' alive.
+async fn terminate(ec2: &[Arc<dyn Cloud>], all: &[Found]) -> Result<(), Fail> {
+    let mut result = Ok(());
+    for (region, cloud) in ec2.iter().enumerate() {
+        let here = all.iter().filter(|f| f.region == region);
+        let ids: Vec<String> = here.map(|f| f.id.clone()).collect();
+        if !ids.is_empty()
+            && let Err(e) = cloud.terminate(&ids).await
+        {
+            result = Err(failed(&e));
+        }
+    }
+    result
 }
 
 fn tag<'a>(i: &'a Instance, key: &str) -> &'a str {
@@ -186,7 +243,7 @@ fn row(i: &Instance) -> serde_json::Value {
         "pool": tag(i, "pool"), "job": tag(i, "job"), "user": tag(i, "user"), "gang": tag(i, "gang")})
 }
 
-fn table(list: &[Instance]) -> String {
+fn table(list: &[Found]) -> String {
     let mut t = Table::new(&["INSTANCE", "STATE", "TYPE", "ZONE", "LAUNCHED", "POOL", "JOB", "USER"]);
     for i in list {
         t.row(vec![

@@ -211,5 +211,24 @@ fn describe(config: &Config, prices: Option<&Prices>) -> String {
             ]);
         }
     }
-    format!("Region {}\n{}", config.aws.region, table.render(0))
+    let mut text = format!("Region {}\n{}", config.aws.region, table.render(0));
+    for pool in config.pools.values() {
+        for r in &pool.reservations {
+            let group = r.group.as_ref().map(|g| format!(", placement group {g}")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "pool {}: reservation {} ({}, {} in {}{group})",
+                pool.name,
+                r.id,
+                r.kind.word(),
+                r.instance_type,
+                r.zone
+            );
+        }
+        for a in &pool.regions {
+            let zones: Vec<&str> = a.zones.iter().map(|(z, _)| z.as_str()).collect();
+            let _ = writeln!(text, "pool {}: then Region {} ({})", pool.name, a.region, zones.join(", "));
+        }
+    }
+    text
 }

@@ -55,7 +55,7 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
     let b = Bench::new();
     let file = b.write(
         "burst.toml",
-        "[cluster]\nqqqqqqqq = 1\n[aws]\nqqqqqqqq = 1\n[pool.efa]\nqqqqqqqq = 1\n[[pool.efa.block]]\nqqqqqqqq = 1\n\
+        "[cluster]\nqqqqqqqq = 1\n[aws]\nqqqqqqqq = 1\n[pool.efa]\nqqqqqqqq = 1\n[[pool.efa.reservation]]\nqqqqqqqq = 1\n[pool.efa.region.us-west-2]\nqqqqqqqq = 1\n[[pool.efa.block]]\nqqqqqqqq = 1\n\
          type = \"hpc7a.96xlarge\"\nnodes = \"n1\"\n[prices]\nqqqqqqqq = 1\n[limits]\nqqqqqqqq = 1\n[limits.cluster]\nqqqqqqqq = 1\n\
          [record]\nqqqqqqqq = 1\n[capacity]\nqqqqqqqq = 1\n[rates]\nqqqqqqqq = 1\n",
     );
@@ -65,6 +65,8 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
         ("[aws]", "aws"),
         ("[pool.NAME]", "pool.efa"),
         ("[[pool.NAME.block]]", "pool.efa.block[0]"),
+        ("[[pool.NAME.reservation]]", "pool.efa.reservation[0]"),
+        ("[pool.NAME.region.REGION]", "pool.efa.region.us-west-2"),
         ("[prices]", "prices"),
         ("[limits]", "limits"),
         ("[capacity]", "capacity"),
@@ -75,6 +77,10 @@ fn every_key_of_burst_toml_is_documented_and_no_other() {
         let mut known = known(&told, shown);
         // Documented as a table of its own.
         known.remove("block");
+        known.remove("reservation");
+        if shown == "pool.efa" {
+            known.remove("region");
+        }
         assert_eq!(
             documented(&text, table),
             known,

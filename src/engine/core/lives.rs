@@ -121,6 +121,19 @@ impl Lives {
     }
 }
 
+/// In which Region a life was: its instances' own, where one was abroad.
+fn place(life: &mut Life, home: &str) {
+    home.clone_into(&mut life.region);
+    if life.instances.iter().all(|ran| ran.region.is_none()) {
+        return;
+    }
+    for ran in &mut life.instances {
+        ran.region.get_or_insert_with(|| home.to_owned());
+    }
+    let served = life.served().next().and_then(|ran| ran.region.clone());
+    life.region = served.unwrap_or_else(|| home.to_owned());
+}
+
 /// Nodes the job ran on.
 fn served(life: &Life) -> impl Iterator<Item = &str> {
     life.served().map(|i| i.node.as_str())
@@ -136,7 +149,7 @@ impl Core {
         let Some(mut life) = track::observe(before, gang, seen, now) else { return };
         let snapshot = self.hands.shared.snapshot.load();
         if let Some(config) = &snapshot.config {
-            life.region.clone_from(&config.aws.region);
+            place(&mut life, &config.aws.region);
         }
         life.plugin_version = env!("CARGO_PKG_VERSION").to_owned();
         life.slurm_version.clone_from(&snapshot.slurm_version);

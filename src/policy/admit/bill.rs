@@ -15,8 +15,10 @@ pub(super) fn hourly(pool: &Pool, offer: Offer, market: Market) -> Option<MicroU
 /// # Errors
 /// The price that is not known.
 fn most_hourly(site: Site<'_>, pool: &Pool, rung: &Rung) -> Result<MicroUsd, String> {
-    let (region, kind) = (&site.config.aws.region, rung.instance_type.as_str());
-    let offer = site.offers.pool(&pool.name).get(rung.block).copied().unwrap_or_default();
+    let region = rung.region.as_ref().unwrap_or(&site.config.aws.region);
+    let kind = rung.instance_type.as_str();
+    let offers = site.offers.at(&pool.name, rung.region.as_deref());
+    let offer = offers.get(rung.block).copied().unwrap_or_default();
     let volume = offer.volume_price;
     if pool.root_gib.is_some() && volume.is_none() {
         return Err(format!("price of root volumes (ebs_gib_month) in {region}"));

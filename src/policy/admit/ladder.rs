@@ -3,6 +3,7 @@
 use super::{
     Admission, Rung, Site,
     bill::{costs, hourly},
+    reserved,
 };
 use crate::{
     config::{Block, Placement, Pool},
@@ -33,6 +34,7 @@ pub(super) fn admission(
     let zones = zones(pool, request, &mut notices);
     placement(pool, request, &mut notices);
     let ladder = rungs(site, pool, request, job, (&blocks, market, &zones, efa))?;
+    notices.extend(reserved::unused(pool, market));
     let worst_cost = costs(site, pool, request, job, &ladder, &mut notices)?;
     let wait = match (request.wait, pool.wait_limit) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -192,15 +194,19 @@ fn market(
     Ok(pool.market)
 }
 
-fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Vec<&'a (String, String)> {
-    let wanted: Vec<_> = pool.zones.iter().filter(|(z, _)| request.zones.contains(z)).collect();
+/// Region (None: the site's own), zone and subnet.
+type Spot<'a> = (Option<&'a str>, &'a str, &'a str);
+
+fn zones<'a>(pool: &'a Pool, request: &Request, notices: &mut Vec<String>) -> Vec<Spot<'a>> {
+    let wanted: Vec<_> =
+        pool.places().filter(|(_, z, _)| request.zones.iter().any(|wanted| wanted == z)).collect();
     if wanted.is_empty() {
         if !request.zones.is_empty() {
             let text =
                 format!("none of the plan's zones ({}) is in pool {}", request.zones.join(", "), pool.name);
             notices.push(format!("{text}: the pool's own serve"));
         }
-        return pool.zones.iter().collect();
+        return pool.places().collect();
     }
     wanted
 }
@@ -212,7 +218,7 @@ fn placement(pool: &Pool, request: &Request, notices: &mut Vec<String>) {
     }
 }
 
-type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [&'a (String, String)], Efa);
+type Choice<'a> = (&'a [(usize, &'a Block)], Market, &'a [Spot<'a>], Efa);
 
 fn rungs(
     site: Site<'_>,
@@ -245,25 +251,28 @@ fn rungs(
             why.push(format!("on {kind}: it needs {nodes} nodes, at most {most} are allowed"));
             continue;
         }
-        let hourly = match market {
-            Market::Mixed => {
-                let price = |m| hourly(pool, offer, m);
-                let critical = parts::critical(pool, request);
-                parts::mean_hourly(nodes, critical, price(Market::OnDemand), price(Market::Spot))
-            }
-            one => hourly(pool, offer, one),
-        };
-        for (zone, subnet) in zones {
+        for (region, zone, subnet) in zones {
+            let there = site.offers.at(&pool.name, *region).get(index).copied().unwrap_or_default();
+            let hourly = match market {
+                Market::Mixed => {
+                    let price = |m| hourly(pool, there, m);
+                    let critical = parts::critical(pool, request);
+                    parts::mean_hourly(nodes, critical, price(Market::OnDemand), price(Market::Spot))
+                }
+                one => hourly(pool, there, one),
+            };
             let rung = Rung {
                 block: index,
                 instance_type: kind.clone(),
-                zone: zone.clone(),
-                subnet: subnet.clone(),
+                zone: (*zone).to_owned(),
+                subnet: (*subnet).to_owned(),
                 market,
                 nodes,
                 efa: if efa == Efa::Off { 0 } else { block.efa_max },
                 hourly,
                 max_price: if market == Market::OnDemand { None } else { request.max_spot_price },
+                reservation: None,
+                region: region.map(str::to_owned),
             };
             if let Err(e) =
                 parts::fits(&parts::of(site, pool, request, &rung), site.config.rates.instances, pool)
@@ -277,8 +286,15 @@ fn rungs(
             }
         }
     }
+    // A further Region only after everything in the one before.
+    let order = |r: &Rung| zones.iter().position(|z| z.0 == r.region.as_deref());
+    ladder.sort_by_key(order);
+    plain.sort_by_key(order);
+    reserved::put(pool, &mut ladder);
+    reserved::put(pool, &mut plain);
     // Preferred: without EFA only after everything that has it.
     ladder.append(&mut plain);
+    why.extend(reserved::only(pool, &mut ladder));
     if ladder.is_empty() {
         return Err(format!("the job fits nothing in pool {}: {}", pool.name, why.join("; ")));
     }

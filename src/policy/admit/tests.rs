@@ -6,6 +6,8 @@ use crate::prices::Prices;
 use burst_plan::Efa;
 use proptest::prelude::*;
 
+mod abroad;
+mod reserved;
 mod wishes;
 
 fn prices() -> Prices {

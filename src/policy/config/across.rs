@@ -11,6 +11,12 @@ fn of_pool<'a, 't>(root: &Table<'a, 't>, name: &str) -> Option<Table<'a, 't>> {
     Some(Table::new(value.get_ref().as_table(), all.at(name), key.span().start, all.notes))
 }
 
+/// us-east-2b, and local zones such as us-east-1-bos-1a.
+pub(super) fn is_zone_of(region: &str, zone: &str) -> bool {
+    let rest = zone.strip_prefix(region).unwrap_or("");
+    rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-')
+}
+
 /// What no pool can see alone.
 pub(super) fn check(config: &Config, root: &Table<'_, '_>) {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
@@ -44,16 +50,16 @@ pub(super) fn check(config: &Config, root: &Table<'_, '_>) {
             owners.extend(own.into_iter().map(|name| (name, pool.name.as_str())));
         }
         let region = config.aws.region.as_str();
-        for (zone, _) in pool.zones.iter().filter(|_| is_region(region)) {
-            // us-east-2b, and local zones such as us-east-1-bos-1a.
-            let rest = zone.strip_prefix(region).unwrap_or("");
-            if !rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-') {
-                error(
-                    pool,
-                    "zones",
-                    format!("zone {zone} is not in region {region}: write one such as {region}a"),
-                );
-            }
+        for (zone, _) in pool.zones.iter().filter(|(z, _)| is_region(region) && !is_zone_of(region, z)) {
+            error(
+                pool,
+                "zones",
+                format!("zone {zone} is not in region {region}: write one such as {region}a"),
+            );
+        }
+        for r in pool.regions.iter().filter(|r| r.region == region) {
+            let text = format!("{} is [aws] region: its zones stand in the pool itself", r.region);
+            error(pool, "region", text);
         }
     }
     for (who, _) in &config.limits.spending.rules {

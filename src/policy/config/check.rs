@@ -5,6 +5,7 @@ use super::{
     block::blocks,
     ec2, money,
     read::{Notes, Table},
+    region, reservation,
 };
 use crate::types::TypeBook;
 use burst_plan::{Efa, Else, Market, Seconds, plan::PLAN_BYTES};
@@ -136,7 +137,8 @@ fn aws(t: &Table<'_, '_>) -> Aws {
     if tags.len() > 40 {
         t.error("tags", "more than 40: EC2 takes 50, ten are ours");
     }
-    let aws = Aws { region, profile: t.text("profile"), endpoint_url: t.text("endpoint_url"), tags };
+    let (profile, endpoint_url) = (t.text("profile"), t.text("endpoint_url"));
+    let aws = Aws { region, profile, endpoint_url, endpoints: region::endpoints(t), tags };
     t.finish();
     aws
 }
@@ -228,6 +230,9 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
     let else_words = [("wait", Else::Wait), ("local", Else::Local), ("cancel", Else::Cancel)];
     let largest = blocks.iter().map(|b| b.names.len()).max().unwrap_or(0);
     let most = u32::try_from(largest).unwrap_or(u32::MAX).min(crate::limits::FLEET_MOST);
+    let placement = t
+        .word("placement", &[("cluster", Placement::Cluster), ("none", Placement::None)])
+        .unwrap_or(Placement::Cluster);
     let pool = Pool {
         partition: t.text("partition").unwrap_or_else(|| {
             t.error("partition", "missing: write partition = \"efa\"");
@@ -235,9 +240,7 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         }),
         market,
         markets_allowed: allowed,
-        placement: t
-            .word("placement", &[("cluster", Placement::Cluster), ("none", Placement::None)])
-            .unwrap_or(Placement::Cluster),
+        placement,
         efa,
         strict: t.word("plan_types", &[("advise", false), ("strict", true)]).unwrap_or(false),
         zones: t.pairs("zones"),
@@ -264,17 +267,31 @@ fn pool(t: &Table<'_, '_>, name: String, book: &TypeBook) -> Pool {
         max_nodes: t.small("max_nodes", 1, crate::limits::GANG_MOST).unwrap_or(most),
         max_cost_per_job: t.usd("max_cost_per_job"),
         blocks,
+        reservations: reservation::reservations(t, placement),
+        reservations_only: t.flag("reservations_only").unwrap_or(false),
+        regions: region::regions(t),
         name,
     };
     if t.get("linger").is_some() && t.time("linger").is_some_and(|l| l.0 > 0) {
         t.error("linger", "keeping nodes after a job is not supported yet: write \"0s\" or leave it out");
     }
     check_pool(t, &pool, book);
+    reservation::check(t, &pool);
+    region::check(t, &pool);
     t.finish();
     pool
 }
 
-fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
+/// What is a pool's in one Region.
+pub(super) struct Home<'a> {
+    pub zones: &'a [(String, String)],
+    pub image: Option<&'a String>,
+    pub security_groups: &'a [String],
+    pub launch_template: Option<&'a String>,
+}
+
+/// The same rules in each Region.
+pub(super) fn check_home(t: &Table<'_, '_>, p: &Home<'_>) {
     let starts = |key: &str, value: &str, with: &str| {
         let rest = value.strip_prefix(with).unwrap_or("");
         if rest.is_empty() || rest.len() > 64 || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -293,10 +310,7 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
             t.error("zones", format!("{subnet} stands for {other} and {zone}: a subnet lies in one zone"));
         }
     }
-    if !p.partition.is_empty() && !is_partition(&p.partition) {
-        t.error("partition", format!("`{}` cannot be one partition's name: write one name", p.partition));
-    }
-    match (&p.image, &p.launch_template) {
+    match (p.image, p.launch_template) {
         (None, None) => {
             t.error("image", "missing: write image = \"ami-…\", or launch_template = \"lt-…\" of your own")
         }
@@ -314,8 +328,23 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         }
         _ => {}
     }
-    for group in &p.security_groups {
+    for group in p.security_groups {
         starts("security_groups", group, "sg-");
+    }
+}
+
+fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
+    check_home(
+        t,
+        &Home {
+            zones: &p.zones,
+            image: p.image.as_ref(),
+            security_groups: &p.security_groups,
+            launch_template: p.launch_template.as_ref(),
+        },
+    );
+    if !p.partition.is_empty() && !is_partition(&p.partition) {
+        t.error("partition", format!("`{}` cannot be one partition's name: write one name", p.partition));
     }
     if p.on_no_capacity == Else::Local && p.local_partition.is_none() {
         t.error("local_partition", "on_no_capacity = \"local\" needs local_partition");
@@ -353,7 +382,8 @@ fn check_pool(t: &Table<'_, '_>, p: &Pool, book: &TypeBook) {
         if matches!(p.market, Market::Spot | Market::Mixed) && facts.is_some_and(|f| !f.spot) {
             t.error("market", format!("{} is not sold as spot", b.instance_type));
         }
-        if p.public_ip && facts.is_some_and(|f| f.cards.len() > 1) {
+        // A type that is not known has a card for each EFA interface (EC2's rule: one on each card).
+        if p.public_ip && facts.map_or(b.efa_max > 1, |f| f.cards.len() > 1) {
             let why =
                 "EC2 gives no public address to instances with several interfaces: use NAT or endpoints";
             t.error("public_ip", format!("{}: {why}", b.instance_type));

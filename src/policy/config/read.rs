@@ -170,6 +170,25 @@ impl<'a, 't> Table<'a, 't> {
         rows.into_iter().map(|(_, k, v)| (k, v)).collect()
     }
 
+    /// Tables by name, in the order of the file, and where each stands.
+    pub fn tables(&self, key: &'static str) -> Vec<(String, Table<'a, 't>)> {
+        let t = self.table(key);
+        let Some(map) = t.map else { return Vec::new() };
+        let mut out: Vec<(String, Table<'a, 't>)> = Vec::new();
+        for (k, v) in map {
+            let (name, at) = (k.get_ref().to_string(), k.span().start);
+            let inner = v.get_ref().as_table();
+            if inner.is_none() {
+                t.notes.error(at, &t.at(&name), format!("is a table: write [{}]", t.at(&name)));
+                continue;
+            }
+            let table = Table::new(inner, t.at(&name), at, t.notes);
+            out.push((name, table));
+        }
+        out.sort_by_key(|(_, t)| t.offset);
+        out
+    }
+
     /// Keys nobody asked for are errors.
     pub fn finish(&self) {
         let known = self.known.borrow();

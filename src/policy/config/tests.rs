@@ -141,6 +141,89 @@ fn what_cannot_work_is_refused() {
     }
 }
 
+fn reserve(lines: &str) -> String {
+    GOOD.replace("[limits]", &format!("[[pool.efa.reservation]]\n{lines}\n[limits]"))
+}
+
+#[test]
+fn reservations_are_read_and_their_contradictions_refused() {
+    let fine = "id = \"cr-0a\"\ntype = \"hpc7a.96xlarge\"\nzone = \"us-east-2b\"\ngroup = \"ours\"";
+    let p = Config::parse(&reserve(fine), "f").expect("good").pools.remove("efa").expect("efa");
+    let r = p.reservations.first().expect("one");
+    assert_eq!((r.kind, r.group.as_deref()), (crate::reservation::Kind::Targeted, Some("ours")));
+    let block = format!("{}\nkind = \"capacity-block\"", fine.replace("\ngroup = \"ours\"", ""));
+    let p = Config::parse(&reserve(&block), "f").expect("good").pools.remove("efa").expect("efa");
+    assert_eq!(p.reservations.first().expect("one").kind, crate::reservation::Kind::CapacityBlock);
+    for (lines, want) in [
+        (fine.replace("cr-0a", "r-1"), "`r-1` does not look like cr-"),
+        (fine.replace("hpc7a.96xlarge", "p5.48xlarge"), "cr-0a: no block of this pool has type p5.48xlarge"),
+        (fine.replace("us-east-2b", "us-east-2c"), "cr-0a: zone us-east-2c is not one of this pool's zones"),
+        (fine.replace("\ngroup = \"ours\"", ""), "the pool launches into placement groups of its own"),
+        (format!("{block}\ngroup = \"ours\""), "a Capacity Block takes no placement group"),
+        (format!("{fine}\nkind = \"spot\""), "`spot` is not known: write open, targeted, capacity-block"),
+        (format!("{fine}\ncount = 3"), "unknown key"),
+        (fine.replace("zone = \"us-east-2b\"\n", ""), "reservation[0].zone: missing"),
+        (format!("{fine}\n[[pool.efa.reservation]]\n{fine}"), "cr-0a stands twice in this pool"),
+    ] {
+        let e = errors(&reserve(&lines));
+        assert!(e.contains(want), "{lines}: {e}");
+    }
+    let e = errors(&reserve(fine).replace("image = \"ami-1\"", "launch_template = \"lt-1\""));
+    assert!(e.contains("write image instead of launch_template"), "{e}");
+    let spot = reserve(&fine.replace("hpc7a.96xlarge", "c5n.18xlarge"))
+        .replace("efa = \"required\"", "efa = \"required\"\nmarket = \"spot\"")
+        .replace("type = \"hpc7a.96xlarge\"\nnodes", "type = \"c5n.18xlarge\"\nnodes");
+    assert!(errors(&spot).contains("spot instances do not run in reservations"), "{}", errors(&spot));
+    let only = GOOD.replace("efa = \"required\"", "efa = \"required\"\nreservations_only = true");
+    assert!(errors(&only).contains("reservations_only: there is none"), "{}", errors(&only));
+    // A type that nobody knows, but that has two EFA interfaces, has two cards.
+    let cards = GOOD
+        .replace("efa = \"required\"", "efa = \"required\"\npublic_ip = true")
+        .replace("type = \"hpc7a.96xlarge\"", "type = \"hpc9z.96xlarge\"\ncpus = 4\nmemory = 1000\nefa = 2");
+    assert!(errors(&cards).contains("public_ip: hpc9z.96xlarge"), "{}", errors(&cards));
+}
+
+const WEST: &str = "[pool.efa.region.us-west-2]\nzones = { \"us-west-2b\" = \"subnet-0bb11\" }\nimage = \"ami-2\"\n\
+    security_groups = [\"sg-2\"]\n";
+
+#[test]
+fn further_regions_are_read_in_their_order_and_checked_as_the_first() {
+    let two = format!("{GOOD}{WEST}{}", WEST.replace("us-west-2", "eu-west-1").replace("0bb11", "0cc11"));
+    let c = Config::parse(&two, "f").expect("good");
+    assert_eq!(c.regions(), ["us-east-2", "us-west-2", "eu-west-1"]);
+    let p = &c.pools["efa"];
+    let zones: Vec<_> = p.places().map(|(r, z, _)| (r.unwrap_or(""), z)).collect();
+    assert_eq!(
+        zones,
+        [("", "us-east-2b"), ("", "us-east-2a"), ("us-west-2", "us-west-2b"), ("eu-west-1", "eu-west-1b")]
+    );
+    let there = p.in_region(Some("us-west-2")).expect("there");
+    assert_eq!((there.image.as_deref(), there.security_groups), (Some("ami-2"), vec!["sg-2".to_owned()]));
+    assert_eq!(p.in_region(None).as_ref(), Some(p));
+    assert_eq!(p.in_region(Some("ap-south-1")), None);
+    let endpoint = "[aws.endpoints]\nus-west-2 = \"http://127.0.0.1:1\"\n";
+    let c = Config::parse(&format!("{GOOD}{WEST}{endpoint}"), "f").expect("good");
+    assert_eq!(c.aws.endpoints["us-west-2"], "http://127.0.0.1:1");
+    for (from, to, want) in [
+        (
+            "\"us-west-2b\"",
+            "\"us-east-2c\"",
+            "region.us-west-2.zones: zone us-east-2c is not in region us-west-2",
+        ),
+        ("image = \"ami-2\"\n", "", "pool.efa.region.us-west-2.image: missing"),
+        ("sg-2", "group", "`group` does not look like sg-"),
+        ("region.us-west-2", "region.west", "`west` is not a region"),
+        ("region.us-west-2", "region.us-east-2", "us-east-2 is [aws] region"),
+        ("image = \"ami-2\"", "launch_template = \"lt-2\"", "the pool has image, so write image there"),
+        ("image = ", "market = \"spot\"\nimage = ", "region.us-west-2.market: unknown key"),
+    ] {
+        let e = errors(&format!("{GOOD}{}", WEST.replacen(from, to, 1)));
+        assert!(e.contains(want), "{from} → {to}: {e}");
+    }
+    let e = errors(&format!("{GOOD}{WEST}{}", endpoint.replace("http://", "")));
+    assert!(e.contains("aws.endpoints: the URL of us-west-2 must begin with"), "{e}");
+}
+
 #[test]
 fn partitions_of_a_broken_file_are_still_found() {
     assert_eq!(

@@ -132,6 +132,8 @@ fn rung(zone: &str, nodes: u32) -> Rung {
         efa: 2,
         hourly: Some(MicroUsd(HOURLY)),
         max_price: None,
+        reservation: None,
+        region: None,
     }
 }
 

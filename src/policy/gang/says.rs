@@ -47,7 +47,7 @@ pub fn sentence(g: &Gang) -> String {
             rung.nodes,
             rung.instance_type,
             market(rung),
-            rung.zone,
+            place(rung),
             g.attempt
         ),
         Phase::Granted { .. } => format!("{gang} granted, learning addresses"),
@@ -111,9 +111,17 @@ pub(super) fn market(rung: &crate::admit::Rung) -> &'static str {
     }
 }
 
+/// Where a rung is launched: its zone, and its reservation.
+pub(super) fn place(rung: &crate::admit::Rung) -> String {
+    match &rung.reservation {
+        Some(r) => format!("{} (reservation {})", rung.zone, r.id),
+        None => rung.zone.clone(),
+    }
+}
+
 fn what(g: &Gang) -> String {
     match &g.won {
-        Some(r) => format!("{} x {} ({}, {})", r.nodes, r.instance_type, market(r), r.zone),
+        Some(r) => format!("{} x {} ({}, {})", r.nodes, r.instance_type, market(r), place(r)),
         None => "gang".to_owned(),
     }
 }
@@ -132,7 +140,11 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
                 true => String::new(),
                 false => format!(" (remembered: {})", g.dry.join(", ")),
             };
-            format!("no capacity for the whole gang in any place the pool allows{places}{when}")
+            let shut = match g.shut.is_empty() {
+                true => String::new(),
+                false => format!(" (not used: {})", g.shut.join(", ")),
+            };
+            format!("no capacity for the whole gang in any place the pool allows{places}{shut}{when}")
         }
         Why::Rate { said_ms, expected_ms } => {
             let s = expected_ms.saturating_sub(*said_ms).div_ceil(1_000);
@@ -167,7 +179,7 @@ fn ending(then: &Then, stage: &Stage) -> String {
 /// A rung whose capacity is remembered as missing.
 pub(super) fn dry(rung: &crate::admit::Rung, until_ms: u64) -> String {
     let (n, kind, at) = (rung.nodes, &rung.instance_type, clock(until_ms));
-    format!("{n} x {kind} ({}) in {} until {at} UTC", market(rung), rung.zone)
+    format!("{n} x {kind} ({}) in {} until {at} UTC", market(rung), place(rung))
 }
 
 /// `HH:MM:SS` of a Unix time in ms, UTC.

@@ -392,7 +392,13 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     g.worst = admission.worst_cost;
     let mut no_names = false;
     let mut dry = Vec::new();
+    let mut shut = Vec::new();
     while let Some(rung) = admission.ladder.get(g.rung) {
+        if let Some(why) = house.unusable(g, rung, now) {
+            shut.push(why);
+            g.rung += 1;
+            continue;
+        }
         let parts = house.parts(g, rung);
         if let Some(t) = parts::dry_until(g, house, rung, &parts).filter(|t| !g.insist && *t > now) {
             dry.push(says::dry(rung, t));
@@ -411,7 +417,7 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
                 rung.nodes,
                 rung.instance_type,
                 says::market(rung),
-                rung.zone,
+                says::place(rung),
                 says::fleets(&parts)
             );
             let until_ms = Some(now + DRY_MS);
@@ -430,15 +436,17 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             return None;
         }
         g.names = names;
+        g.region.clone_from(&rung.region);
         g.attempt += 1;
         g.intent += 1;
         g.unsure = true;
-        let passed = match dry.first() {
-            Some(place) => format!("; no capacity for {place}"),
-            None => String::new(),
+        let passed = match (dry.first(), shut.first()) {
+            (Some(place), _) => format!("; no capacity for {place}"),
+            (None, Some(why)) => format!("; not into {why}"),
+            (None, None) => String::new(),
         };
         let fleets = says::fleets(&parts);
-        let text = format!("{} x {} in {}{fleets}{passed}", rung.nodes, rung.instance_type, rung.zone);
+        let text = format!("{} x {} in {}{fleets}{passed}", rung.nodes, rung.instance_type, says::place(rung));
         let rung = parts::begin(g, rung, parts, house);
         g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, text, now);
         return None;
@@ -477,11 +485,14 @@ fn exhausted(g: &mut Gang, house: &dyn House, adm: &crate::admit::Admission, now
     let full = least.saturating_mul(1 << (g.rounds - 1).min(16)).min(most).max(1) * 1000;
     // Half fixed, half random: gangs that failed together do not come back together.
     let pause = full / 2 + full / 2 * house.jitter().min(1000) / 1000;
+    let (usable, shut): (Vec<&crate::Rung>, Vec<_>) =
+        adm.ladder.iter().partition(|r| house.unusable(g, r, now).is_none());
+    g.shut = shut.into_iter().filter_map(|r| house.unusable(g, r, now)).take(DRY_SHOWN).collect();
     let dry: Vec<(&crate::Rung, u64)> =
-        adm.ladder.iter().filter_map(|r| Some((r, dry_until(g, house, r).filter(|t| *t > now)?))).collect();
+        usable.iter().filter_map(|r| Some((*r, dry_until(g, house, r).filter(|t| *t > now)?))).collect();
     g.dry = dry.iter().take(DRY_SHOWN).map(|(r, t)| says::dry(r, *t)).collect();
     // Where every place is remembered, nothing can come of a try before the first is forgotten.
-    let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == adm.ladder.len());
+    let first = dry.iter().map(|(_, t)| *t).min().filter(|_| dry.len() == usable.len());
     let next = (now + pause).max(first.map_or(0, |t| t + full / 4 * house.jitter().min(1000) / 1000));
     let until = adm.wait.map_or(next, |w| next.min(since + w.0 * 1000));
     g.enter(Phase::Waiting { until_ms: Some(until), why: Why::Capacity }, "no rung had capacity", now);

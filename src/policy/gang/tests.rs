@@ -13,6 +13,7 @@ mod budget;
 mod forgotten;
 mod operators;
 mod parts;
+mod reserved;
 mod turns;
 
 struct World {
@@ -24,6 +25,8 @@ struct World {
     wait: Option<Seconds>,
     refuse: Option<String>,
     dry: RefCell<BTreeMap<String, u64>>,
+    /// Why rungs of reservations cannot be used.
+    shut: RefCell<Option<String>>,
     turn: RefCell<Option<(u64, Why)>>,
     shortage: RefCell<Option<String>>,
     stops: RefCell<crate::stops::Stops>,
@@ -43,6 +46,8 @@ fn rung(zone: &str, nodes: u32) -> Rung {
         efa: 2,
         hourly: Some(MicroUsd(7_200_000)),
         max_price: None,
+        reservation: None,
+        region: None,
     }
 }
 
@@ -90,6 +95,9 @@ fn pool() -> Pool {
             ports: None,
             node_addr: None,
         }],
+        reservations: Vec::new(),
+        reservations_only: false,
+        regions: Vec::new(),
     }
 }
 
@@ -108,6 +116,7 @@ impl World {
             wait: None,
             refuse: None,
             dry: RefCell::default(),
+            shut: RefCell::default(),
             turn: RefCell::new(None),
             shortage: RefCell::new(None),
             stops: RefCell::default(),
@@ -178,6 +187,9 @@ impl House for World {
     }
     fn dry_until(&self, _: &Gang, rung: &Rung) -> Option<u64> {
         self.dry.borrow().get(&rung.zone).copied()
+    }
+    fn unusable(&self, _: &Gang, rung: &Rung, _: u64) -> Option<String> {
+        self.shut.borrow().clone().filter(|_| rung.reservation.is_some())
     }
     fn turn(&self, _: &Gang, _: &Rung, _: u64) -> Turn {
         match self.turn.borrow().clone() {

@@ -162,6 +162,10 @@ pub trait House {
     }
     /// Whether capacity is thought to be missing for this rung, and until when (Unix ms).
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64>;
+    /// Why a rung cannot be launched now whatever capacity there is (its reservation has ended, is full …).
+    fn unusable(&self, _gang: &Gang, _rung: &Rung, _now_ms: u64) -> Option<String> {
+        None
+    }
     /// Asks for the gang's turn to launch: EC2's rate budget and the breakers. What is granted is counted until the
     /// launch is settled, so that asking twice for one launch costs nothing.
     fn turn(&self, gang: &Gang, rung: &Rung, now_ms: u64) -> Turn;

@@ -15,6 +15,8 @@ fn rung(nodes: u32, market: Market) -> Rung {
         efa: 2,
         hourly: Some(MicroUsd(3_600_000)),
         max_price: Some(MicroUsd(1)),
+        reservation: None,
+        region: None,
     }
 }
 

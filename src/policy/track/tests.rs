@@ -22,6 +22,8 @@ fn rung() -> Rung {
         efa: 2,
         hourly: None,
         max_price: None,
+        reservation: None,
+        region: None,
     }
 }
 

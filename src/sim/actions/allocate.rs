@@ -4,6 +4,8 @@
 use super::Request;
 use super::groups;
 use super::launch::{Pool, Wish};
+use super::reservations;
+use crate::clock::now_ms;
 use crate::errors::{ApiError, ApiResult};
 use crate::query::Tree;
 use crate::world::World;
@@ -79,6 +81,31 @@ fn target(tree: &Tree, market: &'static str, options: &str, units: i64) -> ApiRe
     Ok(Target { market, units, min: min.unwrap_or(0), single_zone, single_type, strategy })
 }
 
+/// A fleet into a Capacity Block (EC2 user guide, EC2 Fleet and Capacity Blocks).
+fn block(tree: &Tree, spec: &Tree, total: i64) -> ApiResult<Vec<Target>> {
+    let combination = |text: &str| Err(ApiError::new("InvalidParameterCombination", text));
+    if spec.at("OnDemandTargetCapacity").is_some() || spec.at("SpotTargetCapacity").is_some() {
+        return combination(
+            "OnDemandTargetCapacity and SpotTargetCapacity cannot be used when DefaultTargetCapacityType is \
+             capacity-block.",
+        );
+    }
+    if tree.at("OnDemandOptions.CapacityReservationOptions").is_some() {
+        return combination(
+            "OnDemandOptions.CapacityReservationOptions cannot be used when DefaultTargetCapacityType is capacity-block.",
+        );
+    }
+    // Whether EC2 heeds them for Capacity Blocks is not documented.
+    for path in ["OnDemandOptions", "SpotOptions"] {
+        if tree.at(path).is_some() {
+            let text = format!("{path} of a Capacity Block is not simulated.");
+            return Err(ApiError::new("UnsupportedOperation", text));
+        }
+    }
+    let (single_zone, single_type, strategy) = (false, false, "lowest-price".to_owned());
+    Ok(vec![Target { market: "capacity-block", units: total, min: 0, single_zone, single_type, strategy }])
+}
+
 /// Reads what is wanted, by market.
 pub fn targets(tree: &Tree) -> ApiResult<Vec<Target>> {
     match tree.str("Type") {
@@ -93,11 +120,7 @@ pub fn targets(tree: &Tree) -> ApiResult<Vec<Target>> {
             ));
         }
     }
-    for path in [
-        "ReservedCapacityOptions",
-        "OnDemandOptions.CapacityReservationOptions",
-        "SpotOptions.MaintenanceStrategies",
-    ] {
+    for path in ["ReservedCapacityOptions", "SpotOptions.MaintenanceStrategies"] {
         if tree.at(path).is_some() {
             return Err(ApiError::new("UnsupportedOperation", format!("{path} is not simulated.")));
         }
@@ -114,6 +137,9 @@ pub fn targets(tree: &Tree) -> ApiResult<Vec<Target>> {
             &total.to_string(),
             "Expected a value between 1 and 10000.",
         ));
+    }
+    if spec.str("DefaultTargetCapacityType") == Some("capacity-block") {
+        return block(tree, spec, total);
     }
     let mut on_demand = spec.int("OnDemandTargetCapacity").unwrap_or(0);
     let mut spot = spec.int("SpotTargetCapacity").unwrap_or(0);
@@ -172,15 +198,23 @@ fn available(
     {
         return (0, Some(groups::one_zone(name, &other.pool.zone, &pool.zone)));
     }
-    if let Some(free) = w.free(&pool.spec.name, &pool.zone, market) {
+    let now = now_ms();
+    let serving = w.serving(&pool.wanted, pool.place(market));
+    let reserved: u64 = serving.iter().map(|c| w.places(c, now)).sum();
+    let outside = match pool.wanted.outside() {
+        true => w.free(&pool.spec.name, &pool.zone, market),
+        false => Some(0),
+    };
+    if let Some(free) = outside {
         let used = sum(
             &|g| g.market == market && g.pool.spec.name == pool.spec.name && g.pool.zone == pool.zone,
             &|g| g.count,
         );
-        let free = i64::try_from(free).unwrap_or(i64::MAX) - used;
+        let free = i64::try_from(free.saturating_add(reserved)).unwrap_or(i64::MAX) - used;
         if free < got {
             got = free.max(0);
-            why = Some(insufficient(pool, market));
+            why =
+                Some(reservations::full(&pool.wanted, market).unwrap_or_else(|| insufficient(pool, market)));
         }
     }
     let used = sum(&|g| g.pool.subnet == pool.subnet, &|g| g.count * g.pool.addresses() as i64);

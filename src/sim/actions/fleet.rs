@@ -9,6 +9,11 @@ use crate::errors::{ApiError, ApiResult};
 use crate::world::{Fleet, Tags};
 use serde_json::{Value, json};
 
+/// A fleet's answer has no word of its own for a Capacity Block.
+fn lifecycle(market: &str) -> &str {
+    if market == "capacity-block" { "on-demand" } else { market }
+}
+
 /// CreateFleet.
 pub fn create(r: &Request<'_>) -> ApiResult<Value> {
     let tree = &r.tree;
@@ -19,6 +24,10 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
     }
     let targets = targets(tree)?;
     let all = wishes(&w, tree)?;
+    if targets.iter().any(|t| t.market == "capacity-block") {
+        let named = all.iter().map(|x| crate::reserve::Wanted::of(&x.template.data));
+        super::reservations::one_block(named)?;
+    }
     dry_run(tree)?;
     let now = now_ms();
     let (mut grants, mut refusals) = (Vec::new(), Vec::new());
@@ -66,7 +75,7 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         };
         let ids = r.sim.launch(&mut w, &order, g.count, now);
         shown.push(json!({
-            "launchTemplateAndOverrides": wish.show(), "lifecycle": g.market, "instanceIds": ids,
+            "launchTemplateAndOverrides": wish.show(), "lifecycle": lifecycle(g.market), "instanceIds": ids,
             "instanceType": g.pool.spec.name,
             "availabilityZone": g.pool.zone, "availabilityZoneId": r.sim.zone_id(&g.pool.zone), "subnetId": g.pool.subnet,
         }));
@@ -76,7 +85,7 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         .iter()
         .filter_map(|e| {
             let wish = all.get(e.wish)?;
-            Some(json!({"launchTemplateAndOverrides": wish.show(), "lifecycle": e.market,
+            Some(json!({"launchTemplateAndOverrides": wish.show(), "lifecycle": lifecycle(e.market),
                 "errorCode": e.error.code, "errorMessage": e.error.message}))
         })
         .collect();

@@ -177,6 +177,12 @@ fn show(r: &Request<'_>, w: &World, i: &Instance, now: u64) -> Value {
     put("tagSet", tag_set(&i.tags));
     put("enaSupport", json!(true));
     put("ebsOptimized", json!(i.data.flag("EbsOptimized")));
+    if let Some(id) = &i.capacity_reservation {
+        put("capacityReservationId", json!(id));
+    }
+    if i.market == "capacity-block" {
+        put("instanceLifecycle", json!("capacity-block"));
+    }
     if i.market == "spot" {
         put("instanceLifecycle", json!("spot"));
         put(

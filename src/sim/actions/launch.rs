@@ -1,9 +1,10 @@
 //! One override of a fleet: what it and its template come to, and whether that can be launched at all.
 
-use super::{groups, templates};
+use super::{groups, reservations, templates};
 use crate::config::Config;
 use crate::errors::{ApiError, ApiResult};
 use crate::query::Tree;
+use crate::reserve::{Place, Wanted};
 use crate::specs::{self, Spec};
 use crate::world::{State, Template, World};
 use serde_json::{Value, json};
@@ -54,9 +55,16 @@ pub struct Pool {
     pub nics: Vec<WishedNic>,
     /// Security groups of the primary interface.
     pub groups: Vec<String>,
+    /// Reservations it may run in.
+    pub wanted: Wanted,
 }
 
 impl Pool {
+    /// The launch, as far as reservations matter.
+    pub fn place<'a>(&'a self, market: &'a str) -> Place<'a> {
+        Place { itype: &self.spec.name, zone: &self.zone, group: self.group.as_deref(), market }
+    }
+
     /// Addresses an instance takes.
     pub fn addresses(&self) -> u64 {
         self.nics.iter().filter(|n| n.kind != "efa-only").count().max(1) as u64
@@ -93,12 +101,7 @@ impl Wish {
         let spec = specs::find(itype).ok_or_else(|| {
             ApiError::new("InvalidParameterValue", format!("Invalid value '{itype}' for InstanceType."))
         })?;
-        if data.at("InstanceMarketOptions").is_some() {
-            return Err(ApiError::new(
-                "InvalidParameterCombination",
-                "The launch template of a fleet must not set InstanceMarketOptions.",
-            ));
-        }
+        reservations::market(data, market)?;
         if !spec.sells(market) {
             return Err(ApiError::new(
                 "UnsupportedOperation",
@@ -128,6 +131,8 @@ impl Wish {
         if let Some(g) = group {
             check_group(w, g, spec, &zone)?;
         }
+        let wanted = Wanted::of(data);
+        reservations::usable(w, &wanted, Place { itype, zone: &zone, group, market })?;
         let weight = self.over.float("WeightedCapacity").unwrap_or(1.0);
         if weight < 1.0 || weight.fract() != 0.0 {
             return Err(ApiError::value(
@@ -146,6 +151,7 @@ impl Wish {
             priority: self.over.float("Priority").unwrap_or(f64::MAX),
             nics,
             groups,
+            wanted,
         })
     }
 

@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod groups;
 pub mod instances;
 pub mod launch;
+pub mod reservations;
 pub mod shared;
 pub mod tags;
 pub mod templates;
@@ -43,6 +44,7 @@ pub fn run(action: &str, r: &Request<'_>) -> ApiResult<Value> {
         "CreatePlacementGroup" => groups::create(r),
         "DescribePlacementGroups" => groups::describe(r),
         "DeletePlacementGroup" => groups::delete(r),
+        "DescribeCapacityReservations" => reservations::describe(r),
         "CreateFleet" => fleet::create(r),
         "DescribeFleets" => fleet::describe(r),
         "DescribeInstances" => instances::describe(r),

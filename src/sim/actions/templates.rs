@@ -46,6 +46,7 @@ pub fn create(r: &Request<'_>) -> ApiResult<Value> {
         "TagSpecification",
         &["instance", "volume", "network-interface", "spot-instances-request"],
     )?;
+    super::reservations::check(data)?;
     if let Some(text) = data.str("UserData") {
         user_data(text)?;
     }

@@ -44,6 +44,16 @@ fn a_pause_outlives_a_restart() {
 }
 
 #[test]
+fn a_region_that_is_dropped_is_given_back_all_the_same() {
+    assert_eq!(burst_soak::a_region_that_is_dropped(), Ok(()));
+}
+
+#[test]
+fn a_template_that_nothing_uses_is_deleted_in_time() {
+    assert_eq!(burst_soak::a_template_that_nothing_uses(), Ok(()));
+}
+
+#[test]
 fn a_full_disk_stops_launches_and_nothing_else() {
     assert_eq!(burst_soak::a_full_disk(), Ok(()));
 }
@@ -59,7 +69,7 @@ fn a_seed_tells_one_story_and_a_rich_one() {
             *all.entry(kind).or_insert(0) += n;
         }
     }
-    let parts = ["gangs in parts", "mixed gangs", "parts given back"];
+    let parts = ["gangs in parts", "mixed gangs", "parts given back", "reserved", "abroad"];
     let usual = ["jobs", "starts", "fleets", "faults", "kills", "takeovers", "requeues", "deaths"];
     for kind in usual.into_iter().chain(parts) {
         assert!(all.get(kind).copied().unwrap_or(0) > 0, "nothing of the kind {kind} happened: {all:?}");

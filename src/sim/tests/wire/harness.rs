@@ -63,13 +63,23 @@ impl Sim {
     }
 
     pub fn try_call(&self, action: &str, params: &[(&str, &str)]) -> Result<(u16, String), ureq::Error> {
+        self.try_call_in("us-east-2", action, params)
+    }
+
+    /// A call that is scoped to a Region.
+    pub fn try_call_in(
+        &self,
+        region: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Result<(u16, String), ureq::Error> {
         let mut body = format!("Action={action}&Version=2016-11-15");
         for (k, v) in params {
             let v: String = v.bytes().map(|b| format!("%{b:02X}")).collect();
             body.push_str(&format!("&{k}={v}"));
         }
         let auth = format!(
-            "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-2/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature={}",
+            "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/{region}/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature={}",
             "a".repeat(64)
         );
         self.http("POST", "/", &[("authorization", &auth), ("x-amz-date", "20260101T000000Z")], &body)

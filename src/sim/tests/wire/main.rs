@@ -5,3 +5,5 @@
 mod api;
 mod harness;
 mod life;
+mod regions;
+mod reserve;

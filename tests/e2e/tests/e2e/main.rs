@@ -3,6 +3,7 @@
 // The workspace lets tests do this, but only in functions marked #[test]; helpers of tests are no different.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod abroad;
 mod asbb;
 mod boot;
 mod cancel;
