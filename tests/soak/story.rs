@@ -166,7 +166,12 @@ const SECOND: &str = "[[pool.efa.block]]\ntype = \"hpc6a.48xlarge\"\nnodes = \"e
 impl Outside {
     /// The same with the first type alone.
     pub(crate) fn with_one_type(&self) -> Self {
-        Self { config: parsed(&self.kind.toml().replace(SECOND, "")), reserved: false, abroad: false, ..self.clone() }
+        Self {
+            config: parsed(&self.kind.toml().replace(SECOND, "")),
+            reserved: false,
+            abroad: false,
+            ..self.clone()
+        }
     }
     /// The same with nothing more in burst.toml.
     pub(crate) fn without(&self) -> Self {

@@ -446,7 +446,8 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
             (None, None) => String::new(),
         };
         let fleets = says::fleets(&parts);
-        let text = format!("{} x {} in {}{fleets}{passed}", rung.nodes, rung.instance_type, says::place(rung));
+        let text =
+            format!("{} x {} in {}{fleets}{passed}", rung.nodes, rung.instance_type, says::place(rung));
         let rung = parts::begin(g, rung, parts, house);
         g.enter(Phase::Launching { rung, retry_ms: 0, tries: 0 }, text, now);
         return None;

@@ -54,7 +54,11 @@ fn a_release_that_was_not_saved_is_made_again_once_the_nodes_are_looked_at() {
     done(&mut g, &release, Outcome::Ok, &w, 23);
     w.born_ms = 100;
     w.set_nodes(&g.names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
-    assert_eq!(next(&mut g, &w, 110), Some(Effect::TellAddresses), "the job is held, so nothing was released");
+    assert_eq!(
+        next(&mut g, &w, 110),
+        Some(Effect::TellAddresses),
+        "the job is held, so nothing was released"
+    );
     done(&mut g, &Effect::TellAddresses, Outcome::Ok, &w, 111);
     assert_eq!(next(&mut g, &w, 112), None, "not on names that are powered down");
     w.set_nodes(&g.names, &idle());
