@@ -25,7 +25,7 @@ fn intake(out: &Outside, uid: u32, nodes: u32, array: Option<u32>, number: u64) 
     };
     let id = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let at_ms = burst_engine::host::Stage::now_ms(&out.dice);
-    let mixed = (out.kind.mixed && number % 2 == 0).then_some(burst_plan::Market::Mixed);
+    let mixed = (out.kind.mixed && number.is_multiple_of(2)).then_some(burst_plan::Market::Mixed);
     let request = Request { market: mixed, ..Request::default() };
     let draft = Draft { pool: "efa".into(), request, plan: None, geometry, worst: None };
     Intake { id, uid, name: "soak".into(), at_ms, user_hold: false, draft: Arc::new(draft) }

@@ -217,7 +217,8 @@ fn a_document_of_before_is_a_gang_of_one_fleet() {
     doc.as_object_mut().expect("object").remove("split");
     for m in doc["members"].as_array_mut().expect("members") {
         let m = m.as_object_mut().expect("object");
-        (m.remove("market"), m.remove("whole_ms"));
+        m.remove("market");
+        m.remove("whole_ms");
     }
     let old: Gang = serde_json::from_value(doc).expect("reads");
     assert_eq!(old.split, None);
