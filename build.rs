@@ -48,5 +48,10 @@ fn build() -> Result<(), String> {
     // Lazy: Slurm's symbols bind at the first call, as in Slurm's own plugins. Nodelete: our threads outlive dlclose.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,lazy");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // Rust links with LLD here (1.90, stable x86_64-unknown-linux-gnu); another linker does not know the option. What the
+    // SDK's generated code has many times over is there once.
+    if std::env::var("TARGET").as_deref() == Ok("x86_64-unknown-linux-gnu") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--icf=all");
+    }
     Ok(())
 }
