@@ -247,7 +247,7 @@ impl Rates {
                 }
             }
         };
-        i.budget(now).settled(gang, how);
+        i.budget(now).settled(gang, how, now);
     }
 
     /// Any other call: after how many ms it may be made, or until when EC2 is left alone.

@@ -84,6 +84,8 @@ struct Waiting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Paid {
     need: i64,
+    /// Its turn, Unix ms.
+    at_ms: u64,
     /// The call has left.
     called: bool,
 }
@@ -182,7 +184,7 @@ impl Budget {
             self.instances.held -= need - from_saved;
             self.forget(gang);
             let need = if need > 0 { self.begin_parts(gang, need, (first, total)) } else { 0 };
-            let paid = self.paid.entry(gang.to_owned()).or_insert(Paid { need, called: false });
+            let paid = self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: now_ms, called: false });
             paid.called = false;
             return Answer::Ok;
         }
@@ -250,11 +252,16 @@ impl Budget {
     }
 
     /// What came of a launch. Without a known answer it is not settled.
-    pub fn settled(&mut self, gang: &str, how: Settled) {
-        if let Some(p) = self.paid.remove(gang)
-            && how == Settled::Refused
-        {
-            self.give_back(p.need);
+    pub fn settled(&mut self, gang: &str, how: Settled, now_ms: u64) {
+        self.flow_in(now_ms);
+        let Some(p) = self.paid.remove(gang) else { return };
+        match how {
+            Settled::Refused => self.give_back(p.need),
+            // EC2 counted it when it arrived, and a full bucket takes nothing in until then.
+            Settled::Granted if p.need > 0 && !self.begun.contains_key(gang) => {
+                self.instances.held -= self.instances.came(now_ms.saturating_sub(p.at_ms));
+            }
+            _ => {}
         }
     }
 

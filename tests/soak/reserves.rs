@@ -86,6 +86,11 @@ pub fn seen(request: &FleetRequest, answer: &FleetAnswer, laws: &Laws, at_ms: u6
     }
 }
 
+/// Whether nothing runs in them any more.
+pub fn quiet(out: &Outside) -> bool {
+    IDS.iter().all(|id| out.ec2.in_reservation(id) == 0)
+}
+
 /// At the end.
 pub fn judge(out: &Outside, laws: &Laws, at_ms: u64) {
     for id in IDS.iter().filter(|id| out.ec2.in_reservation(id) > 0) {

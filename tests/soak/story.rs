@@ -215,7 +215,8 @@ pub(crate) fn outside(dice: &Dice, laws: &Laws, kind: Kind, more: &str) -> Outsi
 
 async fn tell(seed: u64, jobs: u64, laws: Laws) {
     let dice = Dice::new(seed);
-    let (reserved, far) = (dice.chance(500), dice.chance(500));
+    // What is reserved is of the usual types.
+    let (reserved, far) = (dice.chance(500) && !Kind::of(seed).mixed, dice.chance(500));
     let part = |there: bool, text: &'static str| if there { text } else { "" };
     let more = format!("{}{}", part(reserved, reserves::TOML), part(far, abroad::TOML));
     let out = outside(&dice, &laws, Kind::of(seed), &more);
@@ -351,7 +352,7 @@ pub(crate) fn quiet(out: &Outside) -> bool {
     let t = out.slurm.tables();
     let pending = t.jobs.values().any(|j| !settled(j));
     drop(t);
-    !pending && out.ec2.alive().is_empty() && out.slurm.all_off().is_empty()
+    !pending && reserves::quiet(out) && out.ec2.alive().is_empty() && out.slurm.all_off().is_empty()
 }
 
 /// Over, or waiting for a person, and saying so.

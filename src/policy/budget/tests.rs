@@ -31,7 +31,7 @@ fn serve(b: &mut Budget, gangs: &[(&str, u32, u64)]) -> (BTreeMap<String, u64>, 
             Answer::Wait { ask_ms, .. } => asks.push((ask_ms, i)),
             Answer::Ok => {
                 assert!(b.called(name));
-                b.settled(name, Settled::Granted);
+                b.settled(name, Settled::Granted, 0);
                 out.insert(name.to_owned(), now);
             }
         }
@@ -87,7 +87,7 @@ fn small_gangs_are_served_beside_a_huge_one_and_the_huge_one_is_not_starved() {
         let small = format!("small{now}");
         if b.admit(&small, 1, now) == Answer::Ok {
             assert!(b.called(&small));
-            b.settled(&small, Settled::Granted);
+            b.settled(&small, Settled::Granted, 0);
             served += 1;
         } else {
             b.leave(&small);
@@ -146,7 +146,7 @@ fn an_admitted_launch_is_counted_once_and_what_was_not_launched_is_given_back() 
     assert_eq!(b.admit("a", 600, 0), Answer::Ok);
     assert!(b.called("a"));
     assert!(expected(&mut b, "b", 500, 0) > 0);
-    b.settled("a", Settled::Refused);
+    b.settled("a", Settled::Refused, 0);
     assert_eq!(b.admit("b", 500, 0), Answer::Ok, "no capacity: nothing was launched");
     b.leave("b");
     assert_eq!(b.admit("c", 1_000, 0), Answer::Ok, "it left before it launched");
@@ -197,7 +197,7 @@ proptest! {
             let gang = gang.to_string();
             if b.admit(&gang, nodes, now) == Answer::Ok {
                 prop_assert!(b.called(&gang));
-                b.settled(&gang, Settled::Granted);
+                b.settled(&gang, Settled::Granted, 0);
                 given += u64::from(nodes);
                 calls += 1;
             }
@@ -238,7 +238,7 @@ fn a_gang_of_fifteen_hundred_has_its_last_thousand_as_soon_as_ec2_has_them() {
     let mut b = budget();
     assert_eq!(b.admit_first("vast", 500, 1_500, 0), Answer::Ok);
     assert!(b.called("vast"));
-    b.settled("vast", Settled::Granted);
+    b.settled("vast", Settled::Granted, 0);
     // Small ones that come meanwhile do not prolong what is paid for, and are told when.
     assert_eq!(expected(&mut b, "small", 8, 1_000), 1_000 + 250_000 - 1_000 + 4_000);
     let Answer::Wait { expected_ms, .. } = b.admit_next("vast", 1_000, 1_000) else {
@@ -249,7 +249,7 @@ fn a_gang_of_fifteen_hundred_has_its_last_thousand_as_soon_as_ec2_has_them() {
     assert!((2..251).all(|s| waits(&mut b, s * 1_000)));
     assert_eq!(b.admit_next("vast", 1_000, 251_000), Answer::Ok);
     assert!(b.called("vast"));
-    b.settled("vast", Settled::Granted);
+    b.settled("vast", Settled::Granted, 0);
     b.leave("vast");
     assert!(waits(&mut b, 253_000));
     assert_eq!(b.admit("small", 8, 258_000), Answer::Ok);
@@ -260,7 +260,7 @@ fn two_gangs_in_parts_are_never_both_begun_and_unfinished() {
     let mut b = budget();
     assert_eq!(b.admit_first("one", 500, 1_500, 0), Answer::Ok);
     assert!(b.called("one"));
-    b.settled("one", Settled::Granted);
+    b.settled("one", Settled::Granted, 0);
     assert!(expected(&mut b, "two", 1_500, 0) > 250_000);
     let mut now = 0;
     while let Answer::Wait { ask_ms, .. } = b.admit_next("one", 1_000, now) {
@@ -279,7 +279,7 @@ fn a_gang_that_the_bucket_holds_has_all_its_parts_at_once() {
     let mut b = budget();
     assert_eq!(b.admit_first("mixed", 1, 100, 0), Answer::Ok);
     assert!(b.called("mixed"));
-    b.settled("mixed", Settled::Granted);
+    b.settled("mixed", Settled::Granted, 0);
     assert_eq!(b.admit("other", 900, 0), Answer::Ok);
     assert_eq!(b.admit_next("mixed", 99, 0), Answer::Ok, "nobody else was given them");
     assert_ne!(b.admit("third", 1, 0), Answer::Ok);
@@ -293,7 +293,19 @@ fn a_throttle_empties_what_was_kept() {
     let mut b = budget();
     assert_eq!(b.admit_first("a", 1, 100, 0), Answer::Ok);
     assert!(b.called("a"));
-    b.settled("a", Settled::Granted);
+    b.settled("a", Settled::Granted, 0);
     b.throttled(Throttled::Launches, 0);
     assert!(matches!(b.admit_next("a", 99, 0), Answer::Wait { expected_ms: 99_000, .. }), "at one a second");
+}
+
+#[test]
+fn what_flows_in_before_ec2_has_the_launch_is_not_counted_on() {
+    let rate = |size, per_s| Rate { size, per_s };
+    let mut b = Budget::new(Buckets { instances: rate(100, 2), ..Buckets::default() }, 0);
+    assert_eq!(b.admit("a", 75, 0), Answer::Ok);
+    assert!(b.called("a"));
+    // The full bucket stood still for half a second.
+    b.settled("a", Settled::Granted, 500);
+    let Answer::Wait { expected_ms, .. } = b.admit("b", 75, 500) else { panic!("50 are missing") };
+    assert_eq!(expected_ms, 25_500);
 }

@@ -323,6 +323,12 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         }
         Phase::Running | Phase::Done => None,
         Phase::Failed(_) => job.filter(|j| !j.held).map(|_| Effect::Hold { comment: says::comment(g) }),
+        // What follows is not known before the job is seen: slurmctld may have forgotten that it is over.
+        Phase::Ending { stage: Stage::Settle { .. }, .. }
+            if *seen == Seen::Unknown && g.since_ms < house.born_ms() =>
+        {
+            None
+        }
         Phase::Ending { then, stage, retry_ms, .. } => ending(g, job, house, (&then, &stage, retry_ms), now),
     }
 }
@@ -572,10 +578,12 @@ fn ending(
         }
         Stage::Settle { nudge_ms } => {
             let down = g.all_names().all(|n| house.node(n).is_some_and(|v| v.is_free()));
+            // A slurmd that registered in the last moment: nothing else would take its name down again.
+            let up = g.all_names().any(|n| house.node(n).is_some_and(|v| v.is_up()));
             if !g.powered || down {
                 settled(g, then, house, now);
                 None
-            } else if now >= *nudge_ms {
+            } else if now >= *nudge_ms || (up && now >= retry_ms) {
                 if let Phase::Ending { stage, tries, .. } = &mut g.phase {
                     *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
                     *tries = tries.saturating_add(1);

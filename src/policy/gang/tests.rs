@@ -326,6 +326,8 @@ fn the_good_way_ends_with_nothing_left() {
     done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 51);
     assert_eq!(next(&mut g, &w, 52), Some(Effect::Terminate { sweep: false }));
     done(&mut g, &Effect::Terminate { sweep: false }, Outcome::Ok, &w, 53);
+    let going = NodeView { idle: true, power_down_asked: true, ..NodeView::default() };
+    w.set_nodes(&g.names.clone(), &going);
     assert_eq!(next(&mut g, &w, 54), None, "names are still going down");
     w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
     assert_eq!(next(&mut g, &w, 60), None);

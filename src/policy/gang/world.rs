@@ -111,6 +111,11 @@ impl NodeView {
             && !(self.down || self.drain || self.no_respond || self.powered_down || self.powering_up)
             && !(self.power_up_asked || self.powering_down || self.power_down_asked || self.completing)
     }
+    /// Up, and nothing takes it down.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !(self.powered_down || self.powering_down || self.power_down_asked)
+    }
     /// Down for good: the name can be given to another gang.
     #[must_use]
     pub fn is_free(&self) -> bool {

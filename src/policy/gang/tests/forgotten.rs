@@ -93,9 +93,10 @@ fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_no
     view.partition = "efa".into();
     let token = g.token("u");
     g.revive(&view, 120);
+    w.edit(|v| (v.state, v.restarts) = (0, 1));
     let hold = next(&mut g, &w, 121).expect("hold");
     assert!(matches!(hold, Effect::Hold { .. }), "{hold:?}");
-    w.edit(|v| (v.state, v.held, v.restarts) = (0, true, 1));
+    w.edit(|v| v.held = true);
     done(&mut g, &hold, Outcome::Ok, &w, 122);
     w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
     assert!(matches!(next(&mut g, &w, 123), Some(Effect::Launch { .. })));
