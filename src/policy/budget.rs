@@ -184,7 +184,8 @@ impl Budget {
             self.instances.held -= need - from_saved;
             self.forget(gang);
             let need = if need > 0 { self.begin_parts(gang, need, (first, total)) } else { 0 };
-            let paid = self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: now_ms, called: false });
+            let paid =
+                self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: now_ms, called: false });
             paid.called = false;
             return Answer::Ok;
         }

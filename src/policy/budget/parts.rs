@@ -58,7 +58,8 @@ impl Budget {
         let saved = (need - spare).min(self.saved);
         self.saved -= saved;
         self.instances.held -= need - spare - saved;
-        let paid = self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: self.at_ms, called: false });
+        let paid =
+            self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: self.at_ms, called: false });
         paid.called = false;
         Answer::Ok
     }
