@@ -141,15 +141,16 @@ fn a_budget_service_is_asked_before_launches_obeyed_and_told_the_cost() {
         (&json!("COMPLETED"), &json!(2), &json!(true))
     );
 
-    // One that gets no answer at all waits like those with an unusable one.
-    let mute = of("mute");
-    says(mute, &["waiting for the budget service: "]);
-    assert_eq!(asked(&c, "CreateFleet").len(), 1);
-
     // The site changes its mind: errors let launches pass, and refusals are final.
     let text = std::fs::read_to_string(c.at.burst_toml()).unwrap();
-    std::fs::write(c.at.burst_toml(), text.replace(&table("hold", "hold"), &table("allow", "fail"))).unwrap();
-    for job in [lost, old, mute] {
+    let reads = |n: usize, error: &str, refusal: &str| {
+        let new = text.replace(&table("hold", "hold"), &table(error, refusal));
+        std::fs::write(c.at.burst_toml(), new).unwrap();
+        let read = || Ok((c.log().matches("burst.toml was read again").count() == n).then_some(()));
+        wait_until(S, read).unwrap();
+    };
+    reads(1, "allow", "fail");
+    for job in [lost, old] {
         ran(&c, job, 1);
     }
     for job in [poor, spent] {
@@ -158,6 +159,16 @@ fn a_budget_service_is_asked_before_launches_obeyed_and_told_the_cost() {
         assert_eq!(c.state(job).unwrap(), "PENDING", "it stays held for its owner or an operator");
         c.scancel(User::Ordinary, job).unwrap();
     }
+    assert_eq!(asked(&c, "CreateFleet").len(), 3);
+
+    // One that gets no answer at all waits like those with an unusable one, and is let pass like them. It comes last: for
+    // a while nobody else is asked about.
+    reads(2, "hold", "fail");
+    let mute = of("mute");
+    says(mute, &["waiting for the budget service: "]);
+    assert_eq!(asked(&c, "CreateFleet").len(), 3);
+    reads(3, "allow", "fail");
+    ran(&c, mute, 1);
     assert_eq!(asked(&c, "CreateFleet").len(), 4);
     let told = service.bodies("/budget/reconcile");
     assert_eq!(told.len(), 1, "nothing was held for the others: {told:?}");
