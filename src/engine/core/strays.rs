@@ -98,6 +98,11 @@ impl Core {
         let mut strays = std::mem::take(&mut self.strays);
         let due = strays.due(at_ms, &bare);
         self.strays = strays;
+        let coming = |n: &String| self.nodes.get(n).is_some_and(|v| v.powering_up || v.power_up_asked);
+        let (coming, due): (Vec<String>, Vec<String>) = due.into_iter().partition(coming);
+        if !coming.is_empty() {
+            self.power_down_again(&coming);
+        }
         if !due.is_empty() {
             let names = due.join(",");
             let text = format!("{names}: up in Slurm, and no gang backs it: powered down");

@@ -2,6 +2,7 @@
 //! hundred gangs in the same moment. Instances merely exist here: what is looked at is how they are launched.
 
 use crate::help::*;
+use burst_e2e::checker::Expect;
 use burst_e2e::proc::wait_until;
 use burst_e2e::show::field;
 use burst_e2e::{BlockSpec, Cluster, ClusterSpec, User};
@@ -63,7 +64,8 @@ fn fifteen_hundred_nodes_are_foretold_and_launched_whole_under_ec2s_published_bu
     assert!((249_000..=275_000).contains(&apart), "within 10 % of the bucket's own 250 s: {apart} ms");
     assert_eq!(throttled(&c), 0);
     c.scancel(User::Ordinary, job).unwrap();
-    finish(c);
+    // EC2 takes the ends of 1,000 instances at once and of 20 a second after that.
+    finish_expecting(c, &Expect { after_end_ms: 60_000, ..Expect::default() });
 }
 
 #[test]
