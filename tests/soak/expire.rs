@@ -31,6 +31,8 @@ pub fn a_template_that_nothing_uses() -> Story {
         if out.ec2.template_ids().first() != both.first() {
             return Err("the wrong one was deleted".into());
         }
+        // What came of it is written after EC2's answer.
+        tokio::time::sleep(Duration::from_secs(30)).await;
         let db = out.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let row = db
             .query_row("SELECT name || ' ' || result FROM audit WHERE what = 'template'", [], |r| {

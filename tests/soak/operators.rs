@@ -108,6 +108,8 @@ pub fn a_pause() -> Story {
             says(&out, job, "pool efa was paused by alice (uid 1000)")
         })
         .await?;
+        // slurmctld has saved the job.
+        tokio::time::sleep(Duration::from_secs(10)).await;
         life.kill(&out);
         out.slurm.killed();
         let life = Life::begin(&out);

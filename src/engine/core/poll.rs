@@ -75,6 +75,7 @@ impl Core {
             pace = pace.min(match &gang.phase {
                 Phase::Booting { .. } if gang.members.iter().any(|m| m.asked) => FAST_MS,
                 Phase::Booting { .. } => BRISK_MS,
+                Phase::Granted { .. } if gang.born_ms < self.born_ms => BRISK_MS,
                 Phase::Ending { stage: Stage::Settle { .. } | Stage::PowerDown, .. } => BRISK_MS,
                 _ => SLOW_MS,
             });
@@ -269,6 +270,11 @@ impl Core {
             }
             if slot.gang.geometry.account.is_empty() {
                 slot.gang.geometry.account.clone_from(&record.account);
+            }
+            // Before this engine has said anything: slurmctld may have forgotten what was said last.
+            if slot.effect_ms == 0 && record.array_rest.is_none() && slot.gang.commented != record.comment {
+                slot.gang.commented.clone_from(&record.comment);
+                self.dirty.insert(key.clone());
             }
             let seen = Seen::Is(view);
             if slot.seen != seen {

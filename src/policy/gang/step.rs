@@ -215,6 +215,12 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         Seen::Is(j) => Some(j),
         _ => None,
     };
+    // Of a gang that another engine began, slurmctld may have forgotten that its job is held.
+    let before = g.born_ms < house.born_ms();
+    let open = before && job.is_some_and(|j| j.state == 0 && !j.held);
+    if open && matches!(g.phase, Phase::Launching { .. } | Phase::Granted { .. } | Phase::Booting { .. }) {
+        return Some(Effect::Hold { comment: says::comment(g) });
+    }
     match g.phase.clone() {
         Phase::Submitted => {
             if let Some(j) = job {
@@ -305,6 +311,17 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             job?;
             if now < look_ms {
                 return None;
+            }
+            if before {
+                // Or that the names went down: what is up is another gang's, and long gone.
+                let views: Option<Vec<_>> =
+                    g.members.iter().map(|m| Some((m.started, house.node(&m.node)?))).collect();
+                if views?.iter().any(|(started, v)| !started && v.is_up()) {
+                    g.powered = true;
+                    let text = "slurmctld was killed before it saved that the names went down: given back";
+                    end(g, Then::Again { rung: 0 }, Stage::PowerDown, text, now);
+                    return None;
+                }
             }
             // From here on the names may be touched, whatever becomes of the answer.
             g.powered = true;
