@@ -60,15 +60,17 @@ impl Core {
     }
 
     pub(super) fn see_arrays(&mut self, at_ms: u64, uid: Option<u32>, metas: &[(String, JobRecord)]) {
+        let mut changed = false;
         for (id, _) in metas.iter().filter(|(_, r)| r.view.state == 0) {
             // slurmctld has forgotten that no task was left.
             if let Some(mut gang) = self.past_arrays.remove(id) {
                 gang.enter(Phase::Submitted, "tasks are pending again", self.now());
                 self.arrays.insert(id.clone(), Array::new(gang));
+                // Its owner must not re-target it either.
+                changed = true;
             }
         }
         let ids: Vec<String> = self.arrays.keys().cloned().collect();
-        let mut changed = false;
         for id in ids {
             let record = metas.iter().find(|(i, _)| *i == id).map(|(_, r)| r);
             let now = self.now();
