@@ -246,7 +246,7 @@ impl Slurm {
         t.nodes = nodes;
     }
 
-    /// slurmctld writes down what it has (slurm-22.05 src/slurmctld/controller.c `slurmctld_save`: at most 5 s after a
+    /// slurmctld writes down what it has (slurm-22.05 src/slurmctld/state_save.c `slurmctld_state_save`: at most 5 s after a
     /// change).
     fn save(&self, t: &mut Tables, now: u64) {
         if now >= t.saved_ms + SAVE_MS {
