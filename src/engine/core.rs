@@ -3,6 +3,7 @@
 //! It takes messages, lets the state machine decide and starts effects; it never waits for one. A gang has at most one
 //! effect under way. Snapshots of Slurm are taken by blocking threads, as often as somebody waits for them.
 
+mod adopt;
 mod arrays;
 pub mod ask;
 mod budget;
@@ -23,7 +24,7 @@ use crate::{
     world::World,
 };
 use burst_policy::{
-    gang::{Effect, Gang, NodeView, Phase, Seen, Stage, done, step},
+    gang::{Effect, Gang, NodeView, Phase, Seen, done, step},
     memory::Memory,
 };
 use std::{
@@ -206,49 +207,6 @@ impl Core {
     /// Unix ms.
     pub(crate) fn now(&self) -> u64 {
         self.hands.host.now_ms()
-    }
-
-    fn adopt(&mut self, mut gang: Gang) {
-        if matches!(gang.phase, Phase::Submitted) {
-            // Its record is looked for from now on, however long the queue or the controller stood still.
-            gang.since_ms = self.now();
-        }
-        if gang.task.is_none() && gang.geometry.array.is_some() {
-            if gang.is_living() {
-                self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
-            } else {
-                self.past_arrays.insert(gang.id.clone(), gang);
-            }
-            return;
-        }
-        if let Phase::Booting { .. } | Phase::Ready { .. } = gang.phase {
-            // slurmctld may have been killed before it saved the addresses, or that the nodes had registered.
-            gang.phase = Phase::Granted { look_ms: 0 };
-            for m in &mut gang.members {
-                m.up = false;
-            }
-        }
-        if let Phase::Ending { stage, retry_ms, .. } = &mut gang.phase
-            && gang.powered
-            && matches!(stage, Stage::Terminate | Stage::Settle { .. })
-        {
-            // Nor, perhaps, that the names go down.
-            (*stage, *retry_ms) = (Stage::PowerDown, 0);
-            // Whatever Slurm says of the job: they may be gone.
-            gang.members.iter_mut().for_each(|m| m.up = false);
-        }
-        // On disk as Launching: its intent is there, too, and may have been sent.
-        gang.sent |= matches!(gang.phase, Phase::Launching { .. });
-        gang.unsure |= gang.sent;
-        self.take_over(&gang);
-        let key = gang.key();
-        let ours = |g: &&str| crate::prepare::is_ours(&self.hands.cluster, g);
-        if let Some(group) = gang.group.as_deref().filter(|_| gang.is_living()).filter(ours) {
-            self.hands.prepare.claim(group, &key, gang.region.clone());
-        }
-        self.dirty.insert(key.clone());
-        self.taken.extend(gang.all_names().cloned());
-        self.slots.insert(key, Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0, missed: false });
     }
 
     /// Runs for ever (until the queue's last sender is gone).

@@ -4,6 +4,7 @@
 //! hands the outcome to [`done`](done::done). Neither does I/O. A gang has one effect under way at a time, and its
 //! document is on disk before an effect leaves.
 
+mod back;
 mod boot;
 mod budget;
 pub mod dead;

@@ -1,8 +1,8 @@
 //! From a gang and the world to the next effect.
 
 use super::{
-    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, boot, budget, parts, says,
-    turns,
+    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, back, boot, budget, parts,
+    says, turns,
 };
 use crate::admit::Verdict;
 use burst_plan::Else;
@@ -346,7 +346,9 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         {
             None
         }
-        Phase::Ending { then, stage, retry_ms, .. } => ending(g, job, house, (&then, &stage, retry_ms), now),
+        Phase::Ending { then, stage, retry_ms, .. } => {
+            back::ending(g, job, house, (&then, &stage, retry_ms), now)
+        }
     }
 }
 
@@ -544,98 +546,4 @@ pub fn give_up(g: &mut Gang, code: &str, text: String, now: u64) {
         false => Then::Again { rung: g.rung + 1 },
     };
     end(g, then, Stage::PowerDown, text, now);
-}
-
-fn ending(
-    g: &mut Gang,
-    job: Option<&JobView>,
-    house: &dyn House,
-    (then, stage, retry_ms): (&Then, &Stage, u64),
-    now: u64,
-) -> Option<Effect> {
-    // The race of a requeue: a pending job that is not held could be put on nodes that are going away.
-    if !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held) && now >= retry_ms {
-        return Some(Effect::Hold { comment: says::comment(g) });
-    }
-    let go = |g: &mut Gang, stage: Stage| {
-        if let Phase::Ending { stage: s, retry_ms, tries, .. } = &mut g.phase {
-            *s = stage;
-            *retry_ms = 0;
-            *tries = 0;
-        }
-    };
-    match stage {
-        Stage::Epilog { deadline_ms } => {
-            if job.is_none_or(|j| !j.completing) || now >= *deadline_ms {
-                go(g, Stage::PowerDown);
-            }
-            None
-        }
-        Stage::PowerDown => {
-            if !g.powered {
-                go(g, Stage::Terminate);
-                return None;
-            }
-            // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
-            let ours = job.is_some_and(|j| j.state == 1 || j.completing);
-            // Before the node table is seen nobody can tell.
-            let taken = g.all_names().any(|n| house.node(n).is_none_or(|v| v.allocated)) && !ours;
-            let late = now >= g.since_ms + house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
-            if taken && !late {
-                return None;
-            }
-            (now >= retry_ms).then_some(Effect::PowerDown)
-        }
-        Stage::Terminate => {
-            if g.members.is_empty() && g.retired.iter().all(|r| r.ended) && !g.unsure {
-                go(g, Stage::Settle { nudge_ms: now + NUDGE_MS });
-                return None;
-            }
-            (now >= retry_ms).then_some(Effect::Terminate { sweep: g.unsure })
-        }
-        Stage::Settle { nudge_ms } => {
-            let down = g.all_names().all(|n| house.node(n).is_some_and(|v| v.is_free()));
-            // A slurmd that registered in the last moment: nothing else would take its name down again.
-            let up = g.all_names().any(|n| house.node(n).is_some_and(|v| v.is_up()));
-            if !g.powered || down {
-                settled(g, then, house, now);
-                None
-            } else if now >= *nudge_ms || (up && now >= retry_ms) {
-                if let Phase::Ending { stage, tries, .. } = &mut g.phase {
-                    *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
-                    *tries = tries.saturating_add(1);
-                }
-                Some(Effect::PowerDown)
-            } else {
-                None
-            }
-        }
-    }
-}
-
-fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
-    g.names.clear();
-    g.members.clear();
-    g.retired.clear();
-    g.granted_ms = None;
-    g.powered = false;
-    g.retold = 0;
-    g.fleet = None;
-    g.group = None;
-    g.won = None;
-    g.split = None;
-    match then {
-        Then::Done => g.enter(Phase::Done, "instances ended, names free", now),
-        Then::Again { rung } => {
-            g.rung = *rung;
-            g.enter(Phase::Planned, "given back; planning again", now);
-        }
-        Then::Later { why } => {
-            g.rung = 0;
-            let until_ms = Some(now + house.pool(&g.pool).map_or(600, |p| p.retry_max.0) * 1000);
-            let why = Why::Limits(format!("Slurm would not start it: {why}"));
-            g.enter(Phase::Waiting { until_ms, why }, "given back; tried again later", now);
-        }
-        Then::Failed(why) => g.enter(Phase::Failed(why.clone()), why.clone(), now),
-    }
 }
