@@ -129,7 +129,7 @@ async fn slurm(hands: &Hands, gang: &Gang, effect: &Effect) -> Outcome {
         true => in_slurm(&*controller, &gang, &effect, pinned),
         false => own("Standby", "this controller is not the active one", Class::Auth),
     };
-    let done = hands.host.block(call).await;
+    let done = hands.host.in_turn(call).await;
     done.unwrap_or_else(|e| own("Internal", &e, Class::Transient))
 }
 
@@ -339,7 +339,7 @@ async fn launch(
         let Some(comment) = comment else { return };
         let (controller, job) = (hands.controller.clone(), gang.job_text());
         let update = JobUpdate { comment: Some(comment), ..JobUpdate::default() };
-        let told = hands.host.block(move || controller.update_job(&job, &update)).await;
+        let told = hands.host.in_turn(move || controller.update_job(&job, &update)).await;
         if let Err(e) = told.and_then(|r| r.map_err(|e| e.to_string())) {
             tracing::debug!(job_id = %gang.job_text(), error = e, "admin_comment not written during the launch");
         }

@@ -10,10 +10,14 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::task::AbortHandle;
+use tokio::{sync::Semaphore, task::AbortHandle};
 
 /// Where this process's passed time begins.
 static BEGAN: OnceLock<Instant> = OnceLock::new();
+
+/// Calls of slurmctld's and of munge's under way at once. slurmctld's go one after the other anyway, by its locks; more
+/// threads would only wait there, each with a heap of its own that never shrinks.
+const TURNS: usize = 2;
 
 /// What a test decides instead of the machine.
 pub trait Stage: Send + Sync {
@@ -34,6 +38,7 @@ pub struct Host {
     ahead: Arc<AtomicI64>,
     /// Tasks of a staged engine, so that a crash can end them all.
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Host {
@@ -44,7 +49,12 @@ impl fmt::Debug for Host {
 
 impl Default for Host {
     fn default() -> Self {
-        Self { stage: None, ahead: Arc::new(AtomicI64::new(i64::MIN)), tasks: Arc::default() }
+        Self {
+            stage: None,
+            ahead: Arc::new(AtomicI64::new(i64::MIN)),
+            tasks: Arc::default(),
+            turns: Arc::new(Semaphore::new(TURNS)),
+        }
     }
 }
 
@@ -87,6 +97,22 @@ impl Host {
         let out = f();
         tokio::time::sleep(after).await;
         Ok(out)
+    }
+
+    /// Runs a call of slurmctld's or munge's, which may block, when it is its turn.
+    ///
+    /// # Errors
+    /// It panicked, in words.
+    pub async fn in_turn<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        // A stage's calls block nothing.
+        let _turn = match self.stage {
+            None => Some(self.turns.acquire().await.map_err(|e| e.to_string())?),
+            Some(_) => None,
+        };
+        self.block(f).await
     }
 
     /// A task beside the others.

@@ -4,6 +4,7 @@ use crate::{
     care::lock,
     controller::{Controller, Loud},
     core::{Answer, Event, Question, operate::Wish},
+    host::Host,
     journal::Journal,
     people,
     shared::{Msg, Shared},
@@ -35,6 +36,8 @@ const AUDIT_MOST: u32 = 10_000;
 pub struct Desk {
     /// For munge.
     pub controller: Arc<dyn Controller>,
+    /// Threads for munge: a flood of callers must not take those of the engine.
+    pub host: Host,
     /// To the core.
     pub sender: mpsc::Sender<Msg>,
     /// Moves when the node table does.
@@ -81,9 +84,11 @@ impl Desk {
             .filter(|t| t.starts_with("MUNGE:") && !t.contains('\0'))
             .ok_or_else(|| refuse(400, "credential", "the body is not a munge credential"))?;
         let controller = self.controller.clone();
-        let decoded = tokio::task::spawn_blocking(move || controller.decode(text.trim()))
+        let decoded = self
+            .host
+            .in_turn(move || controller.decode(text.trim()))
             .await
-            .map_err(|e| refuse(500, "internal", &e.to_string()))?
+            .map_err(|e| refuse(500, "internal", &e))?
             .map_err(|e| refuse(401, "credential", &format!("munge refuses the credential: {e}")))?;
         let payload: Value = serde_json::from_slice(&decoded.payload)
             .map_err(|e| refuse(400, "payload", &format!("the credential's payload is not JSON: {e}")))?;

@@ -271,8 +271,11 @@ fn open_checked(path: &Path) -> Result<Connection, Opened> {
         _ => Opened::Busy(e.to_string()),
     };
     let db = Connection::open(path).map_err(sort)?;
-    db.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL;")
-        .map_err(sort)?;
+    db.execute_batch(
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; \
+         PRAGMA cache_size=-256;",
+    )
+    .map_err(sort)?;
     let word: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(sort)?;
     if word != "ok" {
         return Err(Opened::Damaged(word));

@@ -92,6 +92,7 @@ pub async fn run(setup: Setup) {
     let opened = Arc::new(OnceLock::new());
     let desk = Desk {
         controller: controller.clone(),
+        host: Host::default(),
         sender: handle.sender(),
         nodes,
         slurm_uid: conf.slurm_uid,

@@ -47,9 +47,12 @@ impl<'a> MakeWriter<'a> for SlurmLog {
 
 /// Only our own crates: the SDK's debug lines could hold what must not be in a log.
 pub fn install() {
-    use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::new("off,burst_engine=info,burst_aws=info,burst_policy=info");
-    let made = fmt().json().flatten_event(true).with_env_filter(filter).with_writer(SlurmLog).try_init();
+    use tracing_subscriber::{
+        Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    };
+    let ours = ["burst_engine", "burst_aws", "burst_policy"].map(|name| (name, Level::INFO));
+    let lines = fmt::layer().json().flatten_event(true).with_writer(SlurmLog);
+    let made = registry().with(lines.with_filter(ours.into_iter().collect::<Targets>())).try_init();
     if made.is_err() {
         shim::log(3, "another subscriber is installed: structured lines are left out");
     }

@@ -307,6 +307,20 @@ pub fn block_signals() {
     unsafe { raw::burst_block_signals() }
 }
 
+/// This thread, and those it makes, let slurmctld's own threads finish what they are at: a thread of SCHED_BATCH that
+/// wakes up takes nobody's processor away (sched(7)). Without it a submission waits, now and then, for the engine
+/// that it has just woken.
+pub fn stand_back() {
+    // SAFETY: plain data, of which zero is a valid value; 0 is the calling thread.
+    let done = unsafe {
+        let param: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param)
+    };
+    if done != 0 {
+        tracing::debug!("SCHED_BATCH is refused: the engine's threads compete with slurmctld's");
+    }
+}
+
 /// SlurmUser: slurmctld runs as it.
 pub fn own_uid() -> u32 {
     // SAFETY: cannot fail.

@@ -75,9 +75,10 @@ fn engine(
     letters: LetterBox,
     conf: String,
 ) {
-    // Before the runtime makes its threads: they inherit the mask.
+    // Before the runtime makes its threads: they inherit the mask and the policy.
     shim::block_signals();
     log::install();
+    shim::stand_back();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)

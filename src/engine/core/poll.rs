@@ -133,7 +133,7 @@ impl Core {
         let (controller, sender) = (self.hands.controller.clone(), self.sender.clone());
         let (host, clock) = (self.hands.host.clone(), self.hands.host.clone());
         self.hands.host.spawn(async move {
-            let called = host.block(move || (clock.now_ms(), call(&*controller))).await;
+            let called = host.in_turn(move || (clock.now_ms(), call(&*controller))).await;
             // A call that panicked has told nothing: who waits for it must not wait for ever.
             let (at_ms, found) =
                 called.unwrap_or_else(|message| (0, Err(SlurmError { code: -1, message, passing: true })));
@@ -150,7 +150,7 @@ impl Core {
     ) {
         let (controller, host) = (self.hands.controller.clone(), self.hands.host.clone());
         self.hands.host.spawn(async move {
-            match host.block(move || acting(&*controller).and_then(|()| call(&*controller))).await {
+            match host.in_turn(move || acting(&*controller).and_then(|()| call(&*controller))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => tracing::warn!(what, error = %e, "Slurm refused"),
                 Err(e) => tracing::error!(what, error = e, "a call of Slurm's ended badly"),

@@ -29,7 +29,15 @@ pub fn gangs(raw: &mut Raw) -> Res<()> {
             let release = phase(&view, "Released")?.saturating_sub(last_registration(&c, &view)?);
             #[allow(clippy::cast_precision_loss)]
             raw.add("registered_to_release_ms", release as f64);
-            println!("bench: {nodes} nodes, run {run} of {runs}: {took:.2} s");
+            let submitted = phase(&view, "Submitted")?;
+            let after = |name| phase(&view, name).map(|at| at.saturating_sub(submitted));
+            println!(
+                "bench: {nodes} nodes, run {run} of {runs}: {took:.2} s (granted after {} ms, addresses told {}, ready {}, released {})",
+                after("Granted")?,
+                after("Booting")?,
+                after("Ready")?,
+                after("Released")?
+            );
             // Names come back after SuspendTimeout; a gang that has to wait for names is not what is measured.
             if run * usize::from(*nodes) % 64 == 0 || run == runs {
                 c.wait_quiet(LIMIT)?;
