@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -120,6 +120,28 @@ impl Moody {
     }
 }
 
+/// An orphan may belong to an answer that is still on its way until it is so old (EC2 counts in seconds), ms.
+const GRACE_MS: u64 = 29_000;
+
+impl Moody {
+    /// Law 3: what collection ends is old enough. Its kills are in the audit before they are asked for.
+    fn spares_the_young(&self, ids: &[String]) {
+        let asked = |id: &String| {
+            let db = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            let sql = "SELECT count(*) FROM audit WHERE what = 'instance' AND name = ?1 AND result = 'asked'";
+            db.query_row(sql, [id], |r| r.get::<_, i64>(0)).is_ok_and(|n| n > 0)
+        };
+        for one in self.inner.instances().iter().filter(|i| ids.contains(&i.id) && asked(&i.id)) {
+            let age = self.dice.true_ms().saturating_sub(one.launched * 1_000);
+            self.laws.count("collected");
+            if age + self.dice.jumped_ms() < GRACE_MS {
+                let text = format!("{} was collected {age} ms after its launch", one.id);
+                self.laws.broke(self.dice.passed_ms(), text);
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Cloud for Moody {
     async fn region(&self, name: &str) -> Result<Arc<dyn Cloud>, CloudError> {
@@ -203,6 +225,7 @@ impl Cloud for Moody {
     async fn terminate(&self, ids: &[String]) -> Result<(), CloudError> {
         let (c, ids) = (self.inner.clone(), ids.to_vec());
         let (dice, laws) = (self.dice.clone(), self.laws.clone());
+        self.spares_the_young(&ids);
         let effect = async move {
             laws.note(dice.passed_ms(), format!("ec2    TerminateInstances {}", ids.join(" ")));
             c.terminate(&ids).await

@@ -4,7 +4,7 @@ use burst_cloud::fake::EPOCH;
 use burst_engine::host::Stage;
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ pub struct Dice {
     began: Instant,
     /// What the controller's wall clock is off by, ms: clocks jump.
     skew: Arc<AtomicI64>,
+    /// All jumps together, ms.
+    jumps: Arc<AtomicU64>,
 }
 
 impl Dice {
@@ -25,6 +27,7 @@ impl Dice {
             rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             began: Instant::now(),
             skew: Arc::default(),
+            jumps: Arc::default(),
         }
     }
 
@@ -65,6 +68,12 @@ impl Dice {
     /// The controller's clock jumps.
     pub fn jump(&self, by_ms: i64) {
         self.skew.fetch_add(by_ms, Ordering::Relaxed);
+        self.jumps.fetch_add(by_ms.unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// The most that a time the controller took may be wrong by, ms.
+    pub fn jumped_ms(&self) -> u64 {
+        self.jumps.load(Ordering::Relaxed)
     }
 }
 

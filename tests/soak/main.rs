@@ -1,5 +1,5 @@
 //! `burst-soak SEEDS [JOBS [FIRST]]`: tells SEEDS stories of JOBS jobs each, from seed FIRST on, on all processors. A seed
-//! that breaks a law is told again with as few jobs as still break one, and its protocol is shown.
+//! that breaks a law is told again with as few jobs as still break one, and its protocol is shown; ten are enough.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+/// Broken seeds after which no further story is told.
+const ENOUGH: usize = 10;
 /// Lines of a broken story that are shown.
 const SHOWN: usize = 400;
 
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     };
     let get = |i: usize, or: u64| args.get(i).copied().unwrap_or(or);
     let (seeds, jobs, first) = (get(0, 300), get(1, 50), get(2, 1));
-    let (next, gangs) = (AtomicU64::new(first), AtomicU64::new(0));
+    let (next, told, gangs) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
     let broken = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|s| {
@@ -29,15 +31,16 @@ fn main() -> ExitCode {
             s.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds {
+                    if seed >= first + seeds || broken.lock().is_ok_and(|all| all.len() >= ENOUGH) {
                         return;
                     }
-                    let told = burst_soak::run(seed, jobs);
-                    gangs.fetch_add(told.counts.get("jobs").copied().unwrap_or(0), Ordering::Relaxed);
-                    if !told.broken.is_empty()
+                    let story = burst_soak::run(seed, jobs);
+                    told.fetch_add(1, Ordering::Relaxed);
+                    gangs.fetch_add(story.counts.get("jobs").copied().unwrap_or(0), Ordering::Relaxed);
+                    if !story.broken.is_empty()
                         && let Ok(mut all) = broken.lock()
                     {
-                        println!("seed {seed}: {}", told.broken.join("\n  "));
+                        println!("seed {seed}: {}", story.broken.join("\n  "));
                         all.push(seed);
                     }
                 }
@@ -49,7 +52,8 @@ fn main() -> ExitCode {
     if let Some(seed) = broken.first() {
         replay(*seed, jobs);
     }
-    println!("soak: {seeds} seeds, {} gangs, {} broken", gangs.load(Ordering::Relaxed), broken.len());
+    let (told, gangs) = (told.load(Ordering::Relaxed), gangs.load(Ordering::Relaxed));
+    println!("soak: {told} seeds, {gangs} gangs, {} broken", broken.len());
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
