@@ -34,7 +34,7 @@ build: deps ## Build everything, optimised
 demo: build ## A private cluster and a simulated EC2: five jobs, live; KEEP=1 leaves it running
 	KEEP="$(KEEP)" $(BIN)/burst-demo
 
-test: deps ## Everything that can be checked here; cheap checks first
+test: deps ## Everything that can be checked here, a crash storm of 20 kills and conformance among it
 	@.ci/test.sh
 
 lint: ## Formatting and clippy

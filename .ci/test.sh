@@ -19,6 +19,16 @@ if cargo deny --version >/dev/null 2>&1; then
 else
   echo "licences: cargo-deny is not installed, not checked"
 fi
+# Both wait most of their time: beside what needs the processors. The plugin with fault points is built first.
+step "crash storm and conformance begin"
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+.ci/faults.sh
+"$target/release/burst-storm" "${KILLS:-20}" >"$target/storm.out" 2>&1 &
+storm=$!
+.ci/conformance.sh >"$target/conformance.out" 2>&1 &
+conformance=$!
+# What is broken off takes them along.
+trap 'kill "$storm" "$conformance" 2>/dev/null || true' EXIT
 step "unit tests"
 .ci/unit.sh
 step "installation"
@@ -27,13 +37,18 @@ if [ -x fuzz/run.sh ]; then
   step "fuzzing"
   fuzz/run.sh "${FUZZ_SECONDS:-30}"
 fi
+status=0
+for beside in conformance storm; do
+  step "$beside"
+  wait "${!beside}" || { status=1; echo "$beside FAILED"; }
+  cat "$target/$beside.out"
+done
+trap - EXIT
 step "end to end"
 # Absolute: cargo runs the tests in their crate's own folder.
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 export BURST_AUDIT_DIR="$target/e2e-audit"
 rm -rf "$BURST_AUDIT_DIR"
 # The e2e summary comes last, also when the model check after it finds something.
-status=0
 .ci/e2e.sh >"$target/e2e.out" 2>&1 || status=$?
 grep -v '^test result' "$target/e2e.out" || true
 step "requests against AWS's service model"

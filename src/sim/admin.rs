@@ -3,7 +3,7 @@
 use crate::clock::now_ms;
 use crate::config::Knobs;
 use crate::sim::Sim;
-use crate::world::World;
+use crate::world::{State, World};
 use crate::{capacity, faults};
 use axum::http::Method;
 use serde::Deserialize;
@@ -74,6 +74,11 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
                 "instances": instances, "fleets": fleets, "groups": groups, "templates": templates,
                 "capacity": w.capacity, "reservations": w.reservations.values().collect::<Vec<_>>(), "faults": w.faults, "knobs": w.knobs, "fleet_calls": w.fleet_calls,
             }))
+        }
+        ("GET", "living") => {
+            let of = |w: &World| list(w.instances.values().filter(|i| i.state != State::Terminated));
+            let all: Vec<Value> = sim.everywhere().flat_map(|s| of(&s.world())).collect();
+            Ok(json!({"instances": all}))
         }
         ("POST", "capacity") => {
             let rule: capacity::Rule = read(body)?;
@@ -173,7 +178,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
         _ => Err((
             404,
             format!(
-                "no {method} /_sim/{path}; there are GET state, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, spot-notice; DELETE faults"
+                "no {method} /_sim/{path}; there are GET state, living, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, spot-notice; DELETE faults"
             ),
         )),
     }

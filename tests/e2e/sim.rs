@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+/// Longest answer: a long storm leaves many instances behind.
+const STATE_MOST: u64 = 256 * 1024 * 1024;
+
 /// A running simulator.
 #[derive(Debug)]
 pub struct Sim {
@@ -57,7 +60,7 @@ impl Sim {
         &self.url
     }
 
-    /// Everything it knows.
+    /// Everything it knows, of what has ended as well.
     ///
     /// # Errors
     /// It does not answer.
@@ -70,7 +73,7 @@ impl Sim {
     /// # Errors
     /// It does not answer.
     pub fn living(&self) -> Res<Vec<String>> {
-        let state = self.state()?;
+        let state = self.admin("GET", "living", None)?;
         let all = state.get("instances").and_then(Value::as_array).cloned().unwrap_or_default();
         Ok(all
             .iter()
@@ -84,7 +87,7 @@ impl Sim {
     /// # Errors
     /// It does not answer.
     pub fn living_of(&self, job: u32) -> Res<Vec<String>> {
-        let (state, job) = (self.state()?, job.to_string());
+        let (state, job) = (self.admin("GET", "living", None)?, job.to_string());
         let all = state.get("instances").and_then(Value::as_array).cloned().unwrap_or_default();
         let of =
             |i: &&Value| i.pointer("/tags/slurm-burst:job").and_then(Value::as_str) == Some(job.as_str());
@@ -145,7 +148,7 @@ impl Sim {
         };
         let mut answer = answer.context(&url)?;
         let status = answer.status().as_u16();
-        let text = answer.body_mut().read_to_string().context(&url)?;
+        let text = answer.body_mut().with_config().limit(STATE_MOST).read_to_string().context(&url)?;
         if status >= 300 {
             return Err(format!("{url}: {status} {text}"));
         }
