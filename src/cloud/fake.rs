@@ -280,11 +280,8 @@ impl State {
         self.serial
     }
 
-    fn seen(&self) -> impl Iterator<Item = Instance> + '_ {
-        self.machines
-            .values()
-            .filter(|m| m.born.elapsed() >= self.delays.visible)
-            .map(|m| m.shown(&self.delays))
+    fn seen<'a>(&'a self, of: impl Iterator<Item = &'a Machine>) -> Vec<Instance> {
+        of.filter(|m| m.born.elapsed() >= self.delays.visible).map(|m| m.shown(&self.delays)).collect()
     }
 
     fn launch(&mut self, r: &FleetRequest, now: u64) -> Result<FleetAnswer, CloudError> {
@@ -513,16 +510,16 @@ impl Cloud for FakeCloud {
     async fn describe(&self, ids: &[String]) -> Result<Vec<Instance>, CloudError> {
         self.enter("DescribeInstances", ids.join(",")).await;
         let s = self.state();
-        Ok(s.seen().filter(|i| ids.contains(&i.id)).collect())
+        Ok(s.seen(ids.iter().filter_map(|id| s.machines.get(id))))
     }
 
     async fn owned(&self, cluster: &str) -> Result<Vec<Instance>, CloudError> {
         self.enter("DescribeInstances", format!("cluster {cluster}")).await;
         let s = self.state();
-        Ok(s.seen()
-            .filter(|i| i.state != InstanceState::Terminated)
-            .filter(|i| i.tags.get("slurm-burst:cluster").is_some_and(|c| c == cluster))
-            .collect())
+        let ours = |m: &&Machine| m.instance.tags.get("slurm-burst:cluster").is_some_and(|c| c == cluster);
+        let mut seen = s.seen(s.machines.values().filter(ours));
+        seen.retain(|i| i.state != InstanceState::Terminated);
+        Ok(seen)
     }
 
     async fn terminate(&self, ids: &[String]) -> Result<(), CloudError> {

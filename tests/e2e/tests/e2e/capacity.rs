@@ -1,8 +1,10 @@
 //! No capacity: waiting and saying so, going elsewhere, giving up.
 
 use crate::help::*;
+use burst_e2e::checker::Expect;
 use burst_e2e::show::field;
-use serde_json::json;
+use burst_e2e::{BlockSpec, Cluster};
+use serde_json::{Value, json};
 
 #[test]
 fn law1_whole_or_nothing_a_partial_fleet_starts_nothing() {
@@ -48,7 +50,7 @@ fn else_local_and_else_cancel() {
     let spec = spec("else").simulator(&json!({"capacity": [
         {"type": "hpc7a.96xlarge", "count": 0}, {"type": "hpc6a.48xlarge", "count": 0}
     ]}));
-    let c = burst_e2e::Cluster::start(spec).unwrap();
+    let c = Cluster::start(spec).unwrap();
     let local = submit(&c, 1, &["--burst", "--burst-else=local"], "printenv SLURMD_NODENAME");
     let gone = submit(&c, 1, &["--burst", "--burst-else=cancel"], "true");
     let done = c.wait_job(local, "COMPLETED", S).unwrap();
@@ -57,4 +59,67 @@ fn else_local_and_else_cancel() {
     assert!(field(&fields, "AdminComment").contains("capacity"), "{fields:#?}");
     assert_eq!(c.sim.as_ref().unwrap().state().unwrap()["instances"], json!([]));
     finish(c);
+}
+
+/// Capacity pools in an order of chance.
+fn shuffled(mut pools: Vec<(String, String)>) -> Vec<(String, String)> {
+    use std::hash::{BuildHasher, RandomState};
+    let order = RandomState::new();
+    pools.sort_by_key(|p| order.hash_one(p));
+    pools
+}
+
+#[test]
+fn law1_whole_or_nothing_seven_pools_of_ten_without_capacity_cost_nothing() {
+    const GANGS: usize = 12;
+    const NODES: u32 = 4;
+    let types = [
+        ("hpc7a.96xlarge", "efa7", 192, 747_110),
+        ("hpc7a.48xlarge", "efa5", 96, 747_110),
+        ("hpc7a.24xlarge", "efa4", 48, 747_110),
+        ("hpc6a.48xlarge", "efa6", 96, 373_555),
+    ];
+    let zones =
+        [("us-east-2a", "subnet-0aa10"), ("us-east-2b", "subnet-0aa11"), ("us-east-2c", "subnet-0aa12")];
+    let pools = types.iter().flat_map(|t| zones.iter().map(|z| (t.0.to_owned(), z.0.to_owned()))).collect();
+    let pools = shuffled(pools);
+    let (without, with) = pools.split_at(pools.len() * 3 / 4);
+    // Half of them have nothing, half have some, but never a whole gang.
+    let rules: Vec<Value> = without
+        .iter()
+        .enumerate()
+        .map(|(n, (t, zone))| json!({"type": t, "zone": zone, "count": if n % 2 == 0 { 0 } else { NODES - 1 }}))
+        .collect();
+    let mut spec = spec("scarce").simulator(&json!({"capacity": rules}));
+    spec.zones = zones.map(|(zone, subnet)| (zone.to_owned(), subnet.to_owned())).to_vec();
+    spec.blocks = types
+        .map(|(kind, prefix, cpus, memory)| BlockSpec {
+            instance_type: kind.into(),
+            prefix: prefix.into(),
+            count: 32,
+            cpus,
+            memory,
+        })
+        .to_vec();
+    let c = Cluster::start(spec).unwrap();
+    let jobs: Vec<u32> =
+        (0..GANGS).map(|_| submit(&c, NODES, &[], "srun printenv SLURMD_NODENAME")).collect();
+    for job in &jobs {
+        ran(&c, *job, NODES);
+    }
+    let state = c.sim.as_ref().unwrap().state().unwrap();
+    let fleets = state["fleets"].as_array().unwrap();
+    let all = state["instances"].as_array().unwrap();
+    let refused = asked(&c, "CreateFleet").len() - GANGS;
+    println!(
+        "scarce: {} of {} pools without capacity, {refused} fleets refused, {GANGS} gangs of {NODES} ran in {} pools, {} instances ever",
+        without.len(),
+        pools.len(),
+        with.len(),
+        all.len()
+    );
+    assert!(without.len() * 10 >= pools.len() * 7 && refused > 0, "{without:?}: {fleets:?}");
+    assert_eq!(all.len(), GANGS * NODES as usize, "a refused gang had instances: {all:#?}");
+    let prefixes = types.map(|t| format!("{}-", t.1)).to_vec();
+    finish_expecting(c, &Expect { prefixes, ..Expect::default() });
 }
