@@ -308,8 +308,8 @@ pub fn block_signals() {
 }
 
 /// This thread, and those it makes, let slurmctld's own threads finish what they are at: a thread of SCHED_BATCH that
-/// wakes up takes nobody's processor away (sched(7)). Without it a submission waits, now and then, for the engine
-/// that it has just woken.
+/// wakes up takes nobody's processor away (sched(7)). Without it an answer or a tick of ours may come in the middle
+/// of a submission.
 pub fn stand_back() {
     // SAFETY: plain data, of which zero is a valid value; 0 is the calling thread.
     let done = unsafe {
