@@ -129,6 +129,9 @@ const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS gang (key TEXT PRIMARY KEY, doc TEXT NOT NULL, living INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS intent (token TEXT PRIMARY KEY, gang TEXT NOT NULL, request TEXT NOT NULL, answer TEXT,
   at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS gang_ended ON gang (at) WHERE living = 0;
+CREATE INDEX IF NOT EXISTS intent_gang ON intent (gang);
+CREATE TRIGGER IF NOT EXISTS intent_goes AFTER DELETE ON gang BEGIN DELETE FROM intent WHERE gang = OLD.key; END;
 ";
 
 /// Rows of ended gangs kept for `burstctl explain`.
@@ -369,13 +372,12 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
                 )?
                 .execute(params![key, doc, living, now])?;
                 if !living {
+                    // The trigger takes their intents.
                     tx.prepare_cached(
-                        "DELETE FROM gang WHERE living = 0 AND key NOT IN
-                         (SELECT key FROM gang WHERE living = 0 ORDER BY at DESC LIMIT ?1)",
+                        "DELETE FROM gang WHERE living = 0 AND at <
+                         (SELECT at FROM gang WHERE living = 0 ORDER BY at DESC LIMIT 1 OFFSET ?1)",
                     )?
-                    .execute([KEEP_ENDED])?;
-                    tx.prepare_cached("DELETE FROM intent WHERE gang NOT IN (SELECT key FROM gang)")?
-                        .execute([])?;
+                    .execute([KEEP_ENDED - 1])?;
                 }
                 match intent {
                     Some(i) => {
@@ -419,4 +421,41 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
     }
     tx.commit()?;
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(db: &Connection, table: &str) -> u32 {
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get(0)).expect("a count")
+    }
+
+    #[test]
+    fn old_ended_gangs_go_with_their_intents_and_nothing_is_read_whole_for_it() {
+        let mut db = Connection::open_in_memory().expect("a database");
+        make_tables(&db).expect("tables");
+        for n in 0..KEEP_ENDED + 50 {
+            let key = format!("g{n:05}");
+            let intent = Intent { token: format!("t{n}"), request: "{}".into() };
+            let of = |living, intent| Write::Gang { key: key.clone(), doc: "{}".into(), living, intent };
+            // The first stays for as long as it lives.
+            let writes = [of(true, Some(intent)), of(n == 0, None)];
+            commit(&mut db, &writes, u64::from(n)).expect("written");
+        }
+        assert_eq!((count(&db, "gang"), count(&db, "intent")), (KEEP_ENDED + 1, KEEP_ENDED + 1));
+        let kept: String = db
+            .query_row("SELECT group_concat(key) FROM (SELECT key FROM gang ORDER BY key LIMIT 2)", [], |r| {
+                r.get(0)
+            })
+            .expect("keys");
+        assert_eq!(kept, "g00000,g00050");
+        let plan = "EXPLAIN QUERY PLAN DELETE FROM gang WHERE living = 0 AND at <
+                    (SELECT at FROM gang WHERE living = 0 ORDER BY at DESC LIMIT 1 OFFSET 5)";
+        let mut q = db.prepare(plan).expect("a plan");
+        let steps = q.query_map([], |r| r.get::<_, String>(3)).expect("steps");
+        for step in steps.map(|s| s.expect("a step")).filter(|s| s.contains("gang")) {
+            assert!(step.contains("INDEX gang_ended"), "{step}");
+        }
+    }
 }
