@@ -69,6 +69,8 @@ pub struct Evidence {
     pub fleet_calls: usize,
     /// Job records, in the order they were taken.
     pub jobs: Vec<Job>,
+    /// Array tasks as people name them (`12_3`) → id of the job record.
+    tasks: BTreeMap<String, String>,
     /// Node records, in the order they were taken.
     pub nodes: Vec<Node>,
     /// slurmctld's log.
@@ -82,10 +84,17 @@ impl Evidence {
     /// record has an id of its own.
     pub fn job_of<'a>(&'a self, instance: &'a Instance) -> &'a str {
         let tag = instance.tag("slurm-burst:job");
-        let Some((array, task)) = tag.split_once('_') else { return tag };
-        let is =
-            |f: &BTreeMap<String, String>| field(f, "ArrayJobId") == array && field(f, "ArrayTaskId") == task;
-        self.jobs.iter().find(|j| is(&j.fields)).map_or(tag, |j| field(&j.fields, "JobId"))
+        self.tasks.get(tag).map_or(tag, String::as_str)
+    }
+
+    /// Every job's instances.
+    #[must_use]
+    pub fn instances_by_job(&self) -> BTreeMap<&str, Vec<&Instance>> {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for i in self.instances.values() {
+            all.entry(self.job_of(i)).or_default().push(i);
+        }
+        all
     }
 
     /// Reads a directory. Without an audit log the run is taken to have had no simulator.
@@ -100,6 +109,11 @@ impl Evidence {
         let mut evidence = Self { log: text("slurmctld.log")?, ..Self::default() };
         evidence.jobs =
             snapshots(&text("jobs.txt")?).into_iter().map(|(at_ms, fields)| Job { at_ms, fields }).collect();
+        for fields in evidence.jobs.iter().map(|j| &j.fields) {
+            let (array, task) = (field(fields, "ArrayJobId"), field(fields, "ArrayTaskId"));
+            let id = || field(fields, "JobId").to_owned();
+            evidence.tasks.entry(format!("{array}_{task}")).or_insert_with(id);
+        }
         evidence.nodes = snapshots(&text("nodes.txt")?)
             .into_iter()
             .map(|(at_ms, fields)| Node { at_ms, fields })

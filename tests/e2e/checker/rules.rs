@@ -113,7 +113,7 @@ fn nodes_wanted(text: &str) -> Option<usize> {
 
 /// A job started on our nodes has one living instance of its own for each of them, and all of its nodes.
 pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
-    let jobs = evidence.last_jobs();
+    let (jobs, instances) = (evidence.last_jobs(), evidence.instances_by_job());
     for (at, job, nodes) in starts(&evidence.log) {
         let ours = nodes.iter().filter(|n| expect.ours(n)).count();
         if ours == 0 {
@@ -126,8 +126,8 @@ pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>)
                 nodes.len() - ours
             ));
         }
-        let living =
-            evidence.instances.values().filter(|i| evidence.job_of(i) == job && i.lived_at(at)).count();
+        let own = instances.get(job.as_str()).into_iter().flatten();
+        let living = own.filter(|i| i.lived_at(at)).count();
         if living != ours {
             found.push(format!(
                 "short gang: job {job} started on {ours} nodes with {living} living instances"
@@ -143,6 +143,7 @@ pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>)
 
 /// Instances do not outlive their job by more than the margin.
 pub fn after_end(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    let instances = evidence.instances_by_job();
     for (id, job) in evidence.last_jobs() {
         let state = field(&job.fields, "JobState");
         if ["PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "REQUEUED"].contains(&state) {
@@ -152,7 +153,7 @@ pub fn after_end(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) 
         let limit = end + SLURM_CLOCK_MS + expect.after_end_ms;
         let last_seen = job.at_ms;
         let (mut count, mut over_ms) = (0_u64, 0_u64);
-        for i in evidence.instances.values().filter(|i| evidence.job_of(i) == id) {
+        for i in instances.get(id.as_str()).into_iter().flatten() {
             let over = i.ended_ms.unwrap_or(last_seen).saturating_sub(limit.max(i.born_ms));
             if over > 0 {
                 count += 1;

@@ -21,6 +21,8 @@ const ENOUGH: usize = 24;
 /// How long everything may take to come to rest.
 const REST: Duration = Duration::from_secs(300);
 
+/// How long the checker may take.
+const JUDGED: Duration = Duration::from_secs(300);
 /// Jobs that wait at the end and are explained in full.
 const EXPLAINED: usize = 5;
 
@@ -163,6 +165,8 @@ impl Storm {
         if dice.below(5) == 0 {
             load.cancel(c, dice);
         }
+        let ran = std::fs::read_to_string(c.at.file("work/ran.txt")).unwrap_or_default();
+        load.cancel_oldest(c, &ran);
         Ok(())
     }
 
@@ -244,7 +248,7 @@ impl Storm {
             std::fs::write(dir.join(name), text).context(name)?;
         }
         let mut checker = Command::new(bin_dir().join("burst-checker"));
-        let out = run(checker.arg("--storm").arg(&dir), "", Duration::from_secs(120))?;
+        let out = run(checker.arg("--storm").arg(&dir), "", JUDGED)?;
         print!("{}", out.text());
         Ok(out.ok())
     }
