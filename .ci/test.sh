@@ -27,8 +27,8 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 storm=$!
 .ci/conformance.sh >"$target/conformance.out" 2>&1 &
 conformance=$!
-# What is broken off takes them along.
-trap 'kill "$storm" "$conformance" 2>/dev/null || true' EXIT
+# Whatever fails meanwhile: they end what they have started themselves.
+trap 'wait "$storm" "$conformance" || true' EXIT
 step "unit tests"
 .ci/unit.sh
 step "installation"
