@@ -135,3 +135,35 @@ impl Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Barrier, atomic::AtomicUsize};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn so_many_calls_are_under_way_and_no_more() {
+        let host = Host::default();
+        // A call ends only beside others: with fewer turns nothing would end.
+        let (together, now, most) = (Arc::new(Barrier::new(TURNS)), Arc::default(), Arc::default());
+        let calls: Vec<_> = (0..TURNS * 4)
+            .map(|_| {
+                let (host, together) = (host.clone(), Arc::clone(&together));
+                let (now, most): (Arc<AtomicUsize>, Arc<AtomicUsize>) = (Arc::clone(&now), Arc::clone(&most));
+                tokio::spawn(async move {
+                    let call = move || {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        together.wait();
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    };
+                    host.in_turn(call).await
+                })
+            })
+            .collect();
+        for call in calls {
+            let ended = tokio::time::timeout(Duration::from_secs(60), call).await;
+            ended.expect("a turn comes").expect("no panic").expect("no panic inside");
+        }
+        assert_eq!(most.load(Ordering::SeqCst), TURNS);
+    }
+}

@@ -134,6 +134,9 @@ CREATE INDEX IF NOT EXISTS intent_gang ON intent (gang);
 CREATE TRIGGER IF NOT EXISTS intent_goes AFTER DELETE ON gang BEGIN DELETE FROM intent WHERE gang = OLD.key; END;
 ";
 
+/// Old rows of ended gangs go, and by the trigger their intents; ?1: how many are younger than the oldest one kept.
+const FORGET: &str = "DELETE FROM gang WHERE living = 0 AND at <
+ (SELECT at FROM gang WHERE living = 0 ORDER BY at DESC LIMIT 1 OFFSET ?1)";
 /// Rows of ended gangs kept for `burstctl explain`.
 const KEEP_ENDED: u32 = 2_000;
 /// Most writes in one transaction.
@@ -372,12 +375,7 @@ fn commit(db: &mut Connection, writes: &[Write], now_ms: u64) -> Result<Vec<Opti
                 )?
                 .execute(params![key, doc, living, now])?;
                 if !living {
-                    // The trigger takes their intents.
-                    tx.prepare_cached(
-                        "DELETE FROM gang WHERE living = 0 AND at <
-                         (SELECT at FROM gang WHERE living = 0 ORDER BY at DESC LIMIT 1 OFFSET ?1)",
-                    )?
-                    .execute([KEEP_ENDED - 1])?;
+                    tx.prepare_cached(FORGET)?.execute([KEEP_ENDED - 1])?;
                 }
                 match intent {
                     Some(i) => {
@@ -450,10 +448,8 @@ mod tests {
             })
             .expect("keys");
         assert_eq!(kept, "g00000,g00050");
-        let plan = "EXPLAIN QUERY PLAN DELETE FROM gang WHERE living = 0 AND at <
-                    (SELECT at FROM gang WHERE living = 0 ORDER BY at DESC LIMIT 1 OFFSET 5)";
-        let mut q = db.prepare(plan).expect("a plan");
-        let steps = q.query_map([], |r| r.get::<_, String>(3)).expect("steps");
+        let mut q = db.prepare(&format!("EXPLAIN QUERY PLAN {FORGET}")).expect("a plan");
+        let steps = q.query_map([5], |r| r.get::<_, String>(3)).expect("steps");
         for step in steps.map(|s| s.expect("a step")).filter(|s| s.contains("gang")) {
             assert!(step.contains("INDEX gang_ended"), "{step}");
         }

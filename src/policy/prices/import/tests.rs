@@ -67,7 +67,7 @@ const BULK: &str = r#"{"formatVersion":"v1.0","offerCode":"AmazonEC2","version":
 fn of_aws_s_list_only_what_a_pool_buys_counts() {
     let i = import(BULK, Form::Json).expect("reads");
     assert_eq!(hourly(&i, "hpc7a.96xlarge", Market::OnDemand), Some(7_200_000));
-    assert_eq!(hourly(&i, "free.large", Market::OnDemand), None, "a placeholder is no price");
+    assert_eq!(hourly(&i, "free.large", Market::OnDemand), None, "AWS lists USD 0 where it has no price");
     assert_eq!(i.prices.ebs_gib_month["us-east-2"], MicroUsd(80_000));
     assert_eq!((i.passed_over, i.prices.source.as_str()), (3, "AWS price list 2026-09-01T00:00:00Z"));
     let bad = import(&BULK.replace("7.2000000000", "7,2"), Form::Json).expect_err("no amount");

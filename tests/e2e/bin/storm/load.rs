@@ -6,11 +6,7 @@ use burst_e2e::proc::run;
 use burst_e2e::time::now_ms;
 use burst_e2e::{Cluster, User};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::thread::JoinHandle;
-
-/// Jobs that wait or run at once.
-const OPEN_MOST: usize = 60;
 
 /// What a job is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,27 +70,7 @@ impl Load {
     pub fn cancel(&mut self, c: &Cluster, dice: &mut Dice) {
         let lately = self.submitted.len().min(6) as u64;
         let back = usize::try_from(dice.below(lately)).unwrap_or(0);
-        if let Some(job) = self.submitted.iter().rev().nth(back).and_then(|s| s["job"].as_u64()) {
-            self.cancel_one(c, job);
-        }
-    }
-
-    /// Cancels the oldest of too many jobs that neither ran nor were cancelled: what only waits (for an operator, for
-    /// names) must not pile up. `ran` is what the scripts wrote.
-    pub fn cancel_oldest(&mut self, c: &Cluster, ran: &str) {
-        let over: HashSet<u64> = ran
-            .lines()
-            .filter_map(|l| l.strip_prefix("end ")?.split(' ').next()?.parse().ok())
-            .chain(self.cancelled.iter().filter_map(|v| v["job"].as_u64()))
-            .collect();
-        let ids = self.submitted.iter().filter_map(|s| s["job"].as_u64());
-        let open: Vec<u64> = ids.filter(|job| !over.contains(job)).collect();
-        if let (true, Some(oldest)) = (open.len() > OPEN_MOST, open.first()) {
-            self.cancel_one(c, *oldest);
-        }
-    }
-
-    fn cancel_one(&mut self, c: &Cluster, job: u64) {
+        let Some(job) = self.submitted.iter().rev().nth(back).and_then(|s| s["job"].as_u64()) else { return };
         self.cancelled.push(json!({"job": job, "at_ms": now_ms()}));
         let mut command = c.command(&c.program("scancel"), User::Ordinary);
         command.arg(job.to_string());

@@ -165,8 +165,6 @@ impl Storm {
         if dice.below(5) == 0 {
             load.cancel(c, dice);
         }
-        let ran = std::fs::read_to_string(c.at.file("work/ran.txt")).unwrap_or_default();
-        load.cancel_oldest(c, &ran);
         Ok(())
     }
 
