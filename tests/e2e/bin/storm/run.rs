@@ -18,8 +18,8 @@ const REACHED: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(700);
 /// Living instances beyond which only what the boundary needs is submitted.
 const ENOUGH: usize = 24;
-/// How long everything may take to come to rest.
-const REST: Duration = Duration::from_secs(300);
+/// How long everything may take to come to rest; beside other work on two cores it takes long.
+const REST: Duration = Duration::from_secs(600);
 
 /// How long the checker may take.
 const JUDGED: Duration = Duration::from_secs(300);
