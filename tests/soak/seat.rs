@@ -205,6 +205,9 @@ impl Controller for Seat {
         }
         match update.priority {
             Some(0) => {
+                if !j.held {
+                    self.slurm.note(format!("job {} is held", j.text()));
+                }
                 j.held = true;
                 j.held_admin = true;
             }

@@ -20,6 +20,9 @@ const SILENT_MS: u64 = 10_000;
 const KEPT_MS: u64 = 90_000;
 /// What has changed is on disk within this (ms).
 const SAVE_MS: u64 = 5_000;
+/// batch_sched_delay (ms): "Let the dust settle before doing work" (slurm-22.05 src/slurmctld/controller.c
+/// `_slurmctld_background`): a controller that starts schedules nothing earlier.
+const DUST_MS: u64 = 3_000;
 
 /// Slurm's base states that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +146,8 @@ pub struct Tables {
     pub(crate) ghosts: BTreeSet<u32>,
     saved: Option<Saved>,
     saved_ms: u64,
+    /// The scheduler does nothing before, true ms.
+    dust_ms: u64,
 }
 
 /// What slurmctld saved: jobs and nodes.
@@ -178,6 +183,7 @@ impl Slurm {
             ghosts: BTreeSet::new(),
             saved: None,
             saved_ms: 0,
+            dust_ms: 0,
         };
         Self { tables: Arc::new(Mutex::new(tables)), laws, dice, ec2, up: Arc::new(AtomicBool::new(true)) }
     }
@@ -279,6 +285,7 @@ impl Slurm {
             j.restarts += 1;
             // cred_expire (slurm-22.05 job_mgr.c `_job_requeue_op`), shorter here.
             j.eligible = now / 1_000 + self.dice.range(2, 20);
+            self.note(format!("job {} is pending again, eligible at {}", j.text(), j.eligible));
             self.laws.count("requeues");
         } else {
             j.state = State::Over(number);
@@ -352,16 +359,19 @@ impl Slurm {
 
     /// A quarter of a second of slurmctld's life.
     pub fn tick(&self) {
+        let now = self.dice.true_ms();
         if !self.up.load(Ordering::Relaxed) {
+            self.tables().dust_ms = now + DUST_MS;
             return;
         }
-        let now = self.dice.true_ms();
         let alive = self.ec2.tagged("slurm-burst:gang");
         let mut t = self.tables();
         self.count_gangs(&t, &alive);
         self.nodes_pass(&mut t, now, &alive);
         self.jobs_pass(&mut t, now, &alive);
-        self.schedule(&mut t, now, &alive);
+        if now >= t.dust_ms {
+            self.schedule(&mut t, now, &alive);
+        }
         self.save(&mut t, now);
     }
 

@@ -3,6 +3,9 @@
 use super::step::NUDGE_MS;
 use super::{Effect, Gang, House, JobView, Phase, Stage, Then, Why, says};
 
+/// How long a job that runs on paper only is given to be seen requeued, before its instances end.
+const REVIVED_MS: u64 = 3_000;
+
 pub(super) fn ending(
     g: &mut Gang,
     job: Option<&JobView>,
@@ -46,6 +49,15 @@ pub(super) fn ending(
         Stage::Terminate => {
             if g.members.is_empty() && g.retired.iter().all(|r| r.ended) && !g.unsure {
                 go(g, Stage::Settle { nudge_ms: now + NUDGE_MS });
+                return None;
+            }
+            // slurmctld was killed before it saved the job's end, took it for running again, and the power-down has requeued
+            // it: that is seen, and the job held, before a call that EC2 may answer late.
+            let revived = g.powered && matches!(then, Then::Done) && job.is_some_and(|j| j.state == 1);
+            if revived && retry_ms == 0 {
+                if let Phase::Ending { retry_ms, .. } = &mut g.phase {
+                    *retry_ms = now + REVIVED_MS;
+                }
                 return None;
             }
             (now >= retry_ms).then_some(Effect::Terminate { sweep: g.unsure })

@@ -120,8 +120,11 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
             return;
         }
         match &mut g.phase {
-            // Over, and requeued while it was given back.
-            Phase::Ending { then: then @ Then::Done, .. } => *then = Then::Again { rung: 0 },
+            // Over, and requeued while it was given back: held at once.
+            Phase::Ending { then: then @ Then::Done, retry_ms, .. } => {
+                *then = Then::Again { rung: 0 };
+                *retry_ms = 0;
+            }
             Phase::Ending { .. } => {}
             _ => {
                 end(g, Then::Again { rung: 0 }, epilog(), "the job was requeued: a new gang follows", now_ms)

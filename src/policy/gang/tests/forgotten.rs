@@ -77,6 +77,26 @@ fn an_end_that_was_not_saved_is_followed_by_a_new_gang() {
 }
 
 #[test]
+fn an_end_that_was_not_saved_is_requeued_by_the_power_down_and_held_before_ec2_is_asked() {
+    let (mut g, mut w) = running();
+    w.edit(|v| v.state = 3);
+    assert_eq!(next(&mut g, &w, 110), Some(Effect::PowerDown));
+    w.born_ms = 200;
+    w.edit(|v| v.state = 1);
+    assert_eq!(next(&mut g, &w, 210), Some(Effect::PowerDown));
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 211);
+    assert_eq!(next(&mut g, &w, 212), None, "what became of the job is seen first");
+    let mut seen_late = g.clone();
+    w.edit(|v| (v.state, v.restarts) = (0, 1));
+    assert!(matches!(next(&mut g, &w, 220), Some(Effect::Hold { .. })), "{:?}", g.phase);
+    w.edit(|v| v.held = true);
+    assert!(matches!(next(&mut g, &w, 230), Some(Effect::Terminate { .. })), "{:?}", g.phase);
+    // A table that cannot be read keeps nothing running for long.
+    w.edit(|v| (v.state, v.restarts, v.held) = (1, 0, false));
+    assert!(matches!(next(&mut seen_late, &w, 3_212), Some(Effect::Terminate { .. })));
+}
+
+#[test]
 fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_not() {
     let (mut g, w) = running();
     (g.names, g.members, g.powered) = (Vec::new(), Vec::new(), false);

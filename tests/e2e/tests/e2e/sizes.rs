@@ -46,9 +46,17 @@ fn sizes_1_2_16_64_run_on_exactly_their_gang() {
 #[test]
 fn test_only_tells_what_the_geometry_needs_and_leaves_nothing() {
     let c = cluster("test-only");
+    // Without a time limit: accepted with a warning until the engine has seen the partition, which has no default.
+    let open = ["-p", "efa", "--test-only", "-o", "/dev/null", "-n", "384"];
+    burst_e2e::proc::wait_until(S, || {
+        let out = c.sbatch_raw(burst_e2e::User::Ordinary, &open, "true")?;
+        let known = !out.text().contains("time limit is not known yet");
+        holds(&out.text(), &[if known { "needs a time limit" } else { "2 x hpc7a.96xlarge" }], &open);
+        Ok(known.then_some(()))
+    })
+    .unwrap();
     for (args, words) in [
-        (&["-n", "384"][..], &["2 x hpc7a.96xlarge"][..]),
-        (&["-n", "384", "-t", "1:00:00"], &["2 x hpc7a.96xlarge", "the most it can cost is USD"]),
+        (&["-n", "384", "-t", "1:00:00"][..], &["2 x hpc7a.96xlarge", "the most it can cost is USD"][..]),
         (&["-n", "10", "-c", "96", "-t", "5"], &["5 x hpc7a.96xlarge"]),
         (&["-n", "8", "--ntasks-per-node=2", "-t", "5"], &["4 x hpc7a.96xlarge"]),
         (&["-n", "4", "--mem-per-cpu=300G", "-t", "5"], &["2 x hpc7a.96xlarge"]),
