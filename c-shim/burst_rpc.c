@@ -147,7 +147,8 @@ int burst_load_user_jobs(uint32_t uid, burst_job_fn fn, void *ctx)
 	int rc;
 
 	errno = 0;
-	rc = slurm_load_job_user(&msg, uid, SHOW_ALL);
+	/* SHOW_LOCAL: without it the federation is asked for first. */
+	rc = slurm_load_job_user(&msg, uid, SHOW_ALL | SHOW_LOCAL);
 	return emit_jobs(rc, msg, NULL, fn, ctx);
 }
 
@@ -346,6 +347,19 @@ int burst_cancel_job(const char *job)
 {
 	errno = 0;
 	return failed(slurm_kill_job2(job, SIGKILL, 0, NULL));
+}
+
+/*
+ * control_time is when this slurmctld became the active controller: set once it has read slurm.conf, just before it
+ * serves (slurm-22.05 src/slurmctld/controller.c main). A call of the API before that meets a slurm_conf that is being
+ * read anew, and Slurm before 23.11.2 then divides by its port count of 0 (src/common/slurm_protocol_api.c
+ * slurm_open_controller_conn). Looked up, so that a Slurm without it only loses the wait.
+ */
+int burst_serves(void)
+{
+	const volatile time_t *since = dlsym(RTLD_DEFAULT, "control_time");
+
+	return !since || *since != 0;
 }
 
 int burst_ping_primary(void)

@@ -127,6 +127,8 @@ int burst_load_conf(burst_conf_fn fn, void *ctx);
 int burst_update_job(const burst_job_update_t *update);
 int burst_update_node(const burst_node_update_t *update);
 int burst_cancel_job(const char *job);
+/* Whether slurmctld has read its configuration and serves as the active controller. */
+int burst_serves(void);
 int burst_ping_primary(void);
 /* The number meaning "nothing changed since". */
 int burst_no_change(void);

@@ -190,7 +190,7 @@ async fn first_conf(controller: &dyn Controller) -> SlurmConf {
             Ok(c) => return c,
             Err(e) => tracing::debug!(error = %e, "slurmctld does not answer yet"),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

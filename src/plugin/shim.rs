@@ -244,6 +244,12 @@ pub fn cancel_job(job: &str) -> c_int {
     unsafe { raw::burst_cancel_job(c_text(job).as_ptr()) }
 }
 
+/// Whether slurmctld has read its configuration and serves as the active controller.
+pub fn serves() -> bool {
+    // SAFETY: no arguments; it reads one word of slurmctld's.
+    unsafe { raw::burst_serves() != 0 }
+}
+
 /// Whether the primary controller answers.
 pub fn primary_answers() -> bool {
     // SAFETY: no arguments.

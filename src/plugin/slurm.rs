@@ -12,7 +12,10 @@ use burst_policy::gang::{JobFacts, JobView, NodeView};
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_int},
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,8 @@ pub struct Slurm {
     nodes_since: Mutex<(i64, Option<Instant>)>,
     munge_socket: Mutex<Option<CString>>,
     primary: Mutex<Option<(Instant, bool)>>,
+    /// slurmctld was seen to serve.
+    served: AtomicBool,
 }
 
 fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -221,7 +226,16 @@ impl Controller for Slurm {
         Ok(out)
     }
 
+    /// The first call of all: it waits, by failing, until slurmctld serves, and once more, until its port is open.
     fn conf(&self) -> Result<SlurmConf, SlurmError> {
+        if !self.served.load(Ordering::Relaxed) {
+            self.served.store(shim::serves(), Ordering::Relaxed);
+            return Err(SlurmError {
+                code: 0,
+                message: "slurmctld does not serve yet".into(),
+                passing: true,
+            });
+        }
         let mut out = SlurmConf::default();
         let mut primary = false;
         checked(shim::load_conf(|r| {
