@@ -136,6 +136,7 @@ impl Life {
         };
         let (changed, _) = watch::channel(0);
         host.spawn(drive(hands, handle.sender(), gangs, changed, receiver));
+        out.slurm.tables().dust_ms = out.dice.true_ms() + crate::slurm::DUST_MS;
         out.slurm.up.store(true, Ordering::Relaxed);
         Self { host, handle, passive_since }
     }

@@ -22,7 +22,7 @@ const KEPT_MS: u64 = 90_000;
 const SAVE_MS: u64 = 5_000;
 /// batch_sched_delay (ms): "Let the dust settle before doing work" (slurm-22.05 src/slurmctld/controller.c
 /// `_slurmctld_background`): a controller that starts schedules nothing earlier.
-const DUST_MS: u64 = 3_000;
+pub(crate) const DUST_MS: u64 = 3_000;
 
 /// Slurm's base states that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ pub struct Tables {
     saved: Option<Saved>,
     saved_ms: u64,
     /// The scheduler does nothing before, true ms.
-    dust_ms: u64,
+    pub(crate) dust_ms: u64,
 }
 
 /// What slurmctld saved: jobs and nodes.
@@ -361,7 +361,10 @@ impl Slurm {
     pub fn tick(&self) {
         let now = self.dice.true_ms();
         if !self.up.load(Ordering::Relaxed) {
-            self.tables().dust_ms = now + DUST_MS;
+            let mut t = self.tables();
+            t.dust_ms = now + DUST_MS;
+            // Nor is a node set DOWN before its second ping, a third of SlurmdTimeout later (ping_nodes.c `ping_nodes`).
+            t.nodes.values_mut().for_each(|n| n.silent = None);
             return;
         }
         let alive = self.ec2.tagged("slurm-burst:gang");

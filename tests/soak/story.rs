@@ -286,6 +286,8 @@ async fn trouble(out: &Outside, now: &Now, life: Life) -> Life {
             out.slurm.laws.count("takeovers");
             now.set(None);
             life.pass_over(dice.true_ms());
+            // What is requeued waits longer than a takeover takes (cred_expire, 120 s); here it would not.
+            out.slurm.tables().dust_ms = u64::MAX;
             tokio::time::sleep(dice.ms(500, 15_000)).await;
             life.kill(out);
             restart(out, now, Duration::from_millis(200)).await

@@ -326,10 +326,15 @@ impl Core {
         }
     }
 
-    /// A job with our tag that nobody knows: the journal lost it. It stays held, and says so; one that runs runs on.
+    /// A job with our tag that nobody knows: the journal lost it. It stays held, and says so; one that runs runs on. One that
+    /// was moved to a local partition is none of ours any more.
     fn stranger(&mut self, key: &str, view: &JobView) {
         let fresh = self.now().saturating_sub(self.born_ms) < 5_000;
-        if fresh || view.state > 2 || !self.strangers.insert(key.to_owned()) {
+        let snapshot = self.hands.shared.snapshot.load();
+        let local = snapshot.config.as_ref().is_some_and(|c| {
+            !view.partition.is_empty() && c.pools.values().all(|p| p.partition != view.partition)
+        });
+        if fresh || local || view.state > 2 || !self.strangers.insert(key.to_owned()) {
             return;
         }
         let text = match view.state {

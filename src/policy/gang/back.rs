@@ -1,20 +1,41 @@
 //! Giving a gang back: names down in Slurm, instances ended in EC2, until nothing is left; then what follows.
 
 use super::step::NUDGE_MS;
-use super::{Effect, Gang, House, JobView, Phase, Stage, Then, Why, says};
+use super::{Effect, Gang, House, Phase, Seen, Stage, Then, Why, says};
 
-/// How long a job that runs on paper only is given to be seen requeued, before its instances end.
-const REVIVED_MS: u64 = 3_000;
+/// How long giving back waits to see what slurmctld, killed, has forgotten.
+const FORGOTTEN_MS: u64 = 3_000;
 
 pub(super) fn ending(
     g: &mut Gang,
-    job: Option<&JobView>,
+    seen: &Seen,
     house: &dyn House,
     (then, stage, retry_ms): (&Then, &Stage, u64),
     now: u64,
 ) -> Option<Effect> {
+    let job = match seen {
+        Seen::Is(j) => Some(j),
+        _ => None,
+    };
+    // What slurmctld forgot when it was killed is seen, and the job held, before a call that EC2 may answer late. Before the
+    // first look at the jobs nothing is known; and a job whose end it had not saved was taken for running again, and is
+    // requeued by the power-down.
+    let blind = *seen == Seen::Unknown && g.since_ms < house.born_ms();
+    let revived = matches!((then, stage), (Then::Done, Stage::Terminate))
+        && g.powered
+        && job.is_some_and(|j| j.state == 1);
+    if blind && (now < house.born_ms() + FORGOTTEN_MS || matches!(stage, Stage::Settle { .. })) {
+        return None;
+    }
+    if revived && retry_ms == 0 {
+        if let Phase::Ending { retry_ms, .. } = &mut g.phase {
+            *retry_ms = now + FORGOTTEN_MS;
+        }
+        return None;
+    }
+    let due = now >= retry_ms;
     // The race of a requeue: a pending job that is not held could be put on nodes that are going away.
-    if !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held) && now >= retry_ms {
+    if !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held) && due {
         return Some(Effect::Hold { comment: says::comment(g) });
     }
     let go = |g: &mut Gang, stage: Stage| {
@@ -44,23 +65,14 @@ pub(super) fn ending(
             if taken && !late {
                 return None;
             }
-            (now >= retry_ms).then_some(Effect::PowerDown)
+            due.then_some(Effect::PowerDown)
         }
         Stage::Terminate => {
             if g.members.is_empty() && g.retired.iter().all(|r| r.ended) && !g.unsure {
                 go(g, Stage::Settle { nudge_ms: now + NUDGE_MS });
                 return None;
             }
-            // slurmctld was killed before it saved the job's end, took it for running again, and the power-down has requeued
-            // it: that is seen, and the job held, before a call that EC2 may answer late.
-            let revived = g.powered && matches!(then, Then::Done) && job.is_some_and(|j| j.state == 1);
-            if revived && retry_ms == 0 {
-                if let Phase::Ending { retry_ms, .. } = &mut g.phase {
-                    *retry_ms = now + REVIVED_MS;
-                }
-                return None;
-            }
-            (now >= retry_ms).then_some(Effect::Terminate { sweep: g.unsure })
+            due.then_some(Effect::Terminate { sweep: g.unsure })
         }
         Stage::Settle { nudge_ms } => {
             let down = g.all_names().all(|n| house.node(n).is_some_and(|v| v.is_free()));

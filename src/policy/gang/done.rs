@@ -172,6 +172,15 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             for r in &mut g.retired {
                 r.ended = true;
             }
+            // What an unanswered CreateFleet launched is listed late (EC2's eventual consistency).
+            if g.unsure
+                && let Phase::Ending { retry_ms, tries, .. } = &mut g.phase
+                && now < g.since_ms + SWEEP_MS
+            {
+                *retry_ms = now + SWEEP_PAUSE_MS;
+                *tries = 0;
+                return None;
+            }
             g.unsure = false;
             g.note("instances terminated", now);
             settle(g, now);
@@ -199,6 +208,10 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         (_, _) => None,
     }
 }
+
+/// How long what a launch without an answer left is looked for, and how often.
+const SWEEP_MS: u64 = 30_000;
+const SWEEP_PAUSE_MS: u64 = 3_000;
 
 fn pause(tries: u32) -> u64 {
     PAUSE_MS.saturating_mul(1 << tries.min(10)).min(PAUSE_MOST_MS)

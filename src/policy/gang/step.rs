@@ -102,6 +102,10 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     };
     let over = j.state > 2;
     let restarted = g.job.as_ref().is_some_and(|k| j.restarts > k.restart);
+    // slurmctld was killed before it saved a requeue: the next one has the same number.
+    if let Some(k) = &mut g.job {
+        k.restart = k.restart.min(j.restarts);
+    }
     if over {
         match &mut g.phase {
             Phase::Ending { then, .. } => *then = Then::Done,
@@ -343,14 +347,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
         }
         Phase::Running | Phase::Done => None,
         Phase::Failed(_) => job.filter(|j| !j.held).map(|_| Effect::Hold { comment: says::comment(g) }),
-        // What follows is not known before the job is seen: slurmctld may have forgotten that it is over.
-        Phase::Ending { stage: Stage::Settle { .. }, .. }
-            if *seen == Seen::Unknown && g.since_ms < house.born_ms() =>
-        {
-            None
-        }
         Phase::Ending { then, stage, retry_ms, .. } => {
-            back::ending(g, job, house, (&then, &stage, retry_ms), now)
+            back::ending(g, seen, house, (&then, &stage, retry_ms), now)
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Verdict {
     pub jobs: usize,
     /// Jobs that slurmctld had not saved when it was killed.
     pub slurm_lost: usize,
-    /// Starts that slurmctld had not saved when it was killed.
+    /// Starts, and ends of jobs on local nodes, that slurmctld had not saved when it was killed.
     pub starts_lost: usize,
     /// Jobs that were neither run nor pending with a reason.
     pub lost: Vec<String>,
@@ -244,10 +244,14 @@ impl Storm {
         let says = field(fields, "AdminComment");
         let orders = || [id, base].into_iter().filter_map(|j| self.cancelled.get(j)).flatten();
         let stuck = orders().find(|v| v.get("stuck").is_some());
-        let ends =
-            self.ran.get(id).into_iter().flatten().filter(|(w, at)| w == "end" && *at >= since).count();
+        let own = self.ran.get(id).into_iter().flatten();
+        let ended: Vec<u64> = own.filter(|(w, at)| w == "end" && *at >= since).map(|(_, at)| *at).collect();
+        let ends = ended.len();
+        // On a node that is none of a pool's: nothing of ours is there to tell slurmctld what it forgot.
+        let local = field(fields, "Partition") == "cpu";
         match state {
             "COMPLETED" if ends > 0 => {}
+            "TIMEOUT" if local && ended.iter().any(|at| self.unsaved(*at)) => verdict.starts_lost += 1,
             "CANCELLED" if stuck.is_some() => {
                 let word =
                     |key: &str| stuck.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();

@@ -97,6 +97,30 @@ fn an_end_that_was_not_saved_is_requeued_by_the_power_down_and_held_before_ec2_i
 }
 
 #[test]
+fn a_requeue_that_was_not_saved_is_noticed_the_second_time() {
+    let (mut g, mut w) = running();
+    g.job.as_mut().expect("seen").restart = 1;
+    w.born_ms = 200;
+    assert_eq!(next(&mut g, &w, 210), None, "it runs again, in its life before");
+    w.edit(|v| (v.state, v.restarts) = (0, 1));
+    assert!(matches!(next(&mut g, &w, 220), Some(Effect::Hold { .. })), "{:?}", g.phase);
+}
+
+#[test]
+fn a_hold_that_was_not_saved_is_made_again_before_anything_else() {
+    let (mut g, mut w) = running();
+    w.edit(|v| (v.state, v.restarts) = (0, 1));
+    assert!(matches!(next(&mut g, &w, 110), Some(Effect::Hold { .. })));
+    w.born_ms = 200;
+    let mut unseen = g.clone();
+    let job = w.seen.replace(Seen::Unknown);
+    assert_eq!(next(&mut g, &w, 210), None, "nothing is known of the job yet");
+    assert_eq!(next(&mut unseen, &w, 3_200), Some(Effect::PowerDown), "the bill is not kept waiting for it");
+    w.seen.replace(job);
+    assert!(matches!(next(&mut g, &w, 220), Some(Effect::Hold { .. })), "{:?}", g.phase);
+}
+
+#[test]
 fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_not() {
     let (mut g, w) = running();
     (g.names, g.members, g.powered) = (Vec::new(), Vec::new(), false);

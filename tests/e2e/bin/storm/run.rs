@@ -218,7 +218,12 @@ impl Storm {
             let number: u64 = job.parse().unwrap_or_default();
             let state = field(&fields, "JobState");
             self.load.cancelled.push(json!({"job": number, "at_ms": now_ms(), "stuck": state, "says": says}));
-            let out = self.c.run(User::Root, "scancel", &[job], "")?;
+            // scancel does not know a task by the number of its record.
+            let task = match (field(&fields, "ArrayJobId"), field(&fields, "ArrayTaskId")) {
+                ("", _) | (_, "") => job.to_owned(),
+                (array, task) => format!("{array}_{task}"),
+            };
+            let out = self.c.run(User::Root, "scancel", &[&task], "")?;
             if !out.ok() {
                 println!("{}", out.text());
             }
