@@ -104,7 +104,13 @@ impl House for World<'_> {
             return None;
         }
         let own = |name: &String| self.own.is_some_and(|g| self.core.has_or_had(g, name));
-        let mine = |name: &String| !self.core.taken.contains(name) || own(name);
+        // A replacement's name is none that the gang has at work: the look at the nodes may be older than that.
+        let at_work = |name: &String| {
+            self.own.is_some_and(|g| {
+                g.members.iter().any(|m| m.node == *name) || g.retired.iter().any(|r| r.node == *name)
+            })
+        };
+        let mine = |name: &String| !self.core.taken.contains(name) || (own(name) && !at_work(name));
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
         let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
         (names.len() == count as usize).then_some(names)

@@ -141,7 +141,8 @@ fn fresh_names(g: &Gang, house: &dyn House, count: usize) -> Option<Vec<String>>
     let won = g.won.as_ref()?;
     let same = |at: &usize| pool.blocks.get(*at).is_some_and(|b| b.instance_type == won.instance_type);
     let block = Some(won.block).filter(same).or_else(|| (0..pool.blocks.len()).find(same))?;
-    house.free_names(&g.pool, block, u32::try_from(count).ok()?)
+    let names = house.free_names(&g.pool, block, u32::try_from(count).ok()?)?;
+    names.iter().all(|n| !g.all_names().any(|own| own == n)).then_some(names)
 }
 
 /// One look at a released job: the scheduler has start_limit, unless it says that it will not start it.

@@ -114,6 +114,16 @@ fn law7_a_replacement_gives_the_others_no_more_time() {
 }
 
 #[test]
+fn a_name_of_the_gang_s_own_is_no_replacement() {
+    let w = World::new();
+    let mut g = broken(&w);
+    // A look at the nodes from before they came up.
+    w.set_nodes(&g.names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    assert_eq!(next(&mut g, &w, 20), Some(Effect::PowerDown));
+    assert!(matches!(g.phase, Phase::Ending { then: Then::Again { .. }, .. }), "{:?}", g.phase);
+}
+
+#[test]
 fn most_of_a_gang_is_not_replaced_but_given_back() {
     let w = World::new();
     let mut g = broken(&w);
