@@ -35,7 +35,8 @@ pub fn write(config: &Record, life: &Life, now_ms: u64, sweep: bool) -> Result<(
         record::comment(life),
         json(&record::reconciliation(life, now_ms / 1_000))?,
     ];
-    for (end, text) in ENDS.iter().zip(texts) {
+    // The record last: whoever waits for it finds the others.
+    for (end, text) in ENDS.iter().zip(texts).rev() {
         whole(dir, &format!("job-{id}{end}"), &text).map_err(say)?;
     }
     if sweep {

@@ -105,6 +105,8 @@ fn law1_whole_or_nothing_seven_pools_of_ten_without_capacity_cost_nothing() {
     let jobs: Vec<u32> =
         (0..GANGS).map(|_| submit(&c, NODES, &[], "srun printenv SLURMD_NODENAME")).collect();
     for job in &jobs {
+        // Refused fleets use up EC2's request budget, and the order is by chance.
+        c.wait_job(*job, "COMPLETED", 4 * S).unwrap();
         ran(&c, *job, NODES);
     }
     let state = c.sim.as_ref().unwrap().state().unwrap();
