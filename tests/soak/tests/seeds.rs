@@ -8,7 +8,20 @@ const SEEDS: u64 = 200;
 /// Jobs of each: few enough for a test, `make soak` has 50.
 const JOBS: u64 = 30;
 /// (seed, jobs) that broke a law once.
-const REGRESSIONS: &[(u64, u64)] = &[(1, 3), (15, 50), (25, 7), (25, 50), (27, 50)];
+const REGRESSIONS: &[(u64, u64)] = &[
+    (1, 3),
+    (15, 50),
+    (25, 7),
+    (25, 50),
+    (27, 50),
+    (227, 50),
+    (332, 50),
+    (697, 50),
+    (868, 50),
+    (1529, 50),
+    (1808, 50),
+    (2046, 50),
+];
 
 fn fine(seed: u64, jobs: u64) {
     let told = burst_soak::run(seed, jobs);
