@@ -108,6 +108,8 @@ pub(crate) struct Slot {
     pub effect_ms: u64,
     /// A look at its job came while an effect was under way.
     pub missed: bool,
+    /// Not looked at before this for its own time's sake, Unix ms.
+    pub again_ms: u64,
 }
 
 /// The state of the engine.
@@ -458,6 +460,7 @@ impl Core {
         if settled {
             self.hands.prepare.release_of(key);
         }
+        slot.again_ms = Self::again(&slot.gang, effect.as_ref(), now);
         let changed = slot.gang != before;
         let hands = self.hands.clone();
         match effect {
