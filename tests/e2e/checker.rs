@@ -21,6 +21,8 @@ pub struct Expect {
     pub tags: Vec<String>,
     /// First part of the names of the pools' nodes; other nodes are none of our business.
     pub prefixes: Vec<String>,
+    /// Jobs that an operator releases by force: one start of each has no gang.
+    pub forced: Vec<u32>,
 }
 
 impl Default for Expect {
@@ -32,6 +34,7 @@ impl Default for Expect {
             paid_attempts: 2,
             tags: tags.iter().map(|t| format!("slurm-burst:{t}")).collect(),
             prefixes: vec!["efa7-".into(), "efa6-".into()],
+            forced: Vec::new(),
         }
     }
 }

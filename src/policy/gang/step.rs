@@ -165,7 +165,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
         g.phase,
         Phase::Granted { .. } | Phase::Booting { .. } | Phase::Ready { .. } | Phase::Released { .. }
     ) || parts::has_begun(g);
-    if g.user_hold && paid {
+    if g.user_hold && paid && !matches!(g.phase, Phase::Ending { .. }) {
         end(g, Then::Again { rung: 0 }, Stage::PowerDown, "held by its owner: given back", now_ms);
         return;
     }

@@ -215,7 +215,7 @@ pub fn starts(log: &str) -> Vec<(u64, String, Vec<String>)> {
             let at = line.strip_prefix('[')?.split(']').next()?;
             let nodes = if line.contains("sched: Allocate JobId=") {
                 line.split("NodeList=").nth(1)?.split_whitespace().next()?
-            } else if line.contains("backfill: Started JobId=") {
+            } else if line.contains("sched/backfill:") && line.contains(": Started JobId=") {
                 line.rsplit(" on ").next()?.split_whitespace().next()?
             } else {
                 return None;

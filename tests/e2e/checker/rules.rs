@@ -114,6 +114,7 @@ fn nodes_wanted(text: &str) -> Option<usize> {
 /// A job started on our nodes has one living instance of its own for each of them, and all of its nodes.
 pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
     let (jobs, instances) = (evidence.last_jobs(), evidence.instances_by_job());
+    let mut forced: Vec<String> = expect.forced.iter().map(u32::to_string).collect();
     for (at, job, nodes) in starts(&evidence.log) {
         let ours = nodes.iter().filter(|n| expect.ours(n)).count();
         if ours == 0 {
@@ -128,6 +129,12 @@ pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>)
         }
         let own = instances.get(job.as_str()).into_iter().flatten();
         let living = own.filter(|i| i.lived_at(at)).count();
+        if living == 0
+            && let Some(n) = forced.iter().position(|f| *f == job)
+        {
+            forced.remove(n);
+            continue;
+        }
         if living != ours {
             found.push(format!(
                 "short gang: job {job} started on {ours} nodes with {living} living instances"

@@ -97,6 +97,16 @@ fn a_short_gang_is_found() {
     let (_dir, found) =
         planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001"));
     assert!(found.contains(&"short gang: job 7 wants 2 nodes and started on 1".to_owned()), "{found:#?}");
+    // Nor by the backfill scheduler, whose line is another.
+    let by_backfill = |t: String| {
+        let line = |l: &str| match l.split_once("sched: Allocate JobId=7") {
+            Some((at, _)) => format!("{at}sched/backfill: _start_job: Started JobId=7 in efa on efa7-0001\n"),
+            None => format!("{l}\n"),
+        };
+        t.lines().map(line).collect()
+    };
+    let (_dir, found) = planted("slurmctld.log", by_backfill);
+    assert!(found.contains(&"short gang: job 7 wants 2 nodes and started on 1".to_owned()), "{found:#?}");
     let (_dir, found) =
         planted("slurmctld.log", |t| t.replace("NodeList=efa7-[0001-0002]", "NodeList=efa7-0001,local1"));
     assert!(found.iter().any(|f| f.contains("on 1 of ours and 1 others")), "{found:#?}");

@@ -170,6 +170,13 @@ fn whoever_ends_it_between_two_parts_ends_all_of_it() {
             _ => super::operators::stop(&w, crate::stops::How::Pause),
         }
         assert_eq!(next(&mut g, &w, 15), Some(Effect::Terminate { sweep: false }), "{what}");
+        // Each look starts nothing over: what failed keeps its pause, and what is over comes to its end.
+        let since = g.since_ms;
+        done(&mut g, &Effect::Terminate { sweep: false }, trouble("Timeout", Class::Transient, true), &w, 16);
+        let pause = step::wake(&g).expect("a pause");
+        assert!(pause > 16, "{what}");
+        assert_eq!(next(&mut g, &w, 17), None, "{what}");
+        assert_eq!((step::wake(&g), g.since_ms), (Some(pause), since), "{what}");
     }
 }
 

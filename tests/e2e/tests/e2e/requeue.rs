@@ -1,6 +1,7 @@
 //! Jobs that Slurm takes back, and jobs that somebody frees by force.
 
 use crate::help::*;
+use burst_e2e::checker::Expect;
 use burst_e2e::proc::wait_until;
 use burst_e2e::show::field;
 use burst_e2e::{Cluster, User};
@@ -58,5 +59,5 @@ fn a_name_that_slurm_wants_up_without_a_gang_goes_down_again_and_the_job_is_held
     .unwrap();
     sim.capacity("hpc7a.96xlarge", None).unwrap();
     ran(&c, job, 2);
-    finish(c);
+    finish_expecting(c, &Expect { forced: vec![job], ..Expect::default() });
 }
