@@ -68,6 +68,8 @@ pub struct ClusterSpec {
     pub keep: bool,
     /// slurmctld finds AWS credentials in its environment.
     pub credentials: bool,
+    /// EFA devices that each instance finds.
+    pub efa_devices: u32,
     /// Another controller plugin than the built one.
     pub plugin_file: Option<PathBuf>,
     /// What slurmctld finds in its environment on top; `{dir}` is the cluster's directory.
@@ -113,6 +115,7 @@ impl ClusterSpec {
             start_limit: Duration::from_secs(30),
             keep: false,
             credentials: true,
+            efa_devices: 2,
             plugin_file: None,
             slurmctld_env: Vec::new(),
             idle: 0,

@@ -172,8 +172,9 @@ impl Cluster {
             let target = if power { at.file("bin/burst-power") } else { PathBuf::from("/bin/true") };
             symlink(target, at.file("bin").join(name)).context(name)?;
         }
-        for device in ["rdmap0s6", "rdmap1s6"] {
-            let of = at.file("sys/class/infiniband").join(device).join("device");
+        for device in 0..spec.efa_devices {
+            let device = format!("rdmap{device}s6");
+            let of = at.file("sys/class/infiniband").join(&device).join("device");
             let driver = at.file("sys/bus/pci/drivers/efa");
             for dir in [&of, &driver] {
                 std::fs::create_dir_all(dir).context(dir.display())?;

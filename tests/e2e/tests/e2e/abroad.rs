@@ -1,7 +1,9 @@
 //! What is reserved first, another Region last.
 
 use crate::help::*;
-use burst_e2e::{Cluster, ClusterSpec};
+use burst_e2e::checker::Expect;
+use burst_e2e::proc::wait_until;
+use burst_e2e::{BlockSpec, Cluster, ClusterSpec, User};
 use serde_json::{Value, json};
 
 /// A pool with a second Region, at the same simulator.
@@ -53,10 +55,28 @@ fn a_cancel_ends_instances_where_they_are() {
     let job = submit(&c, 2, &[], "true");
     c.wait_says(job, "booting", S).unwrap();
     assert_eq!(sim.living_of(job).unwrap().len(), 2);
-    c.scancel(burst_e2e::User::Ordinary, job).unwrap();
+    c.scancel(User::Ordinary, job).unwrap();
     c.wait_quiet(S).unwrap();
     assert!(sim.living().unwrap().is_empty(), "ended where they are");
     finish(c);
+}
+
+#[test]
+fn law3_no_orphan_in_the_second_region_either() {
+    let c = Cluster::start(two_regions("far-stray").simulator(&json!({"instance_command": []}))).unwrap();
+    let sim = c.sim.as_ref().unwrap();
+    sim.admin("POST", "capacity", Some(&json!({"zone": "us-east-2b", "count": 0}))).unwrap();
+    let job = submit(&c, 2, &[], "true");
+    c.wait_says(job, "booting", S).unwrap();
+    c.scancel(User::Ordinary, job).unwrap();
+    c.wait_quiet(S).unwrap();
+    let fleet =
+        asked(&c, "CreateFleet").into_iter().rfind(|f| f.to_string().contains("subnet-0bb11")).unwrap();
+    launch_again(&c, "us-west-2", &fleet, "feedfeedfeedfeed", None);
+    assert_eq!(living_gangs(&c).unwrap(), ["feedfeedfeedfeed"; 2]);
+    wait_until(S, || Ok(living_gangs(&c)?.is_empty().then_some(()))).unwrap();
+    assert!(c.log().contains("instances of no living gang are ended"), "the log says so");
+    finish_expecting(c, &Expect { after_end_ms: 120_000, ..Expect::default() });
 }
 
 #[test]
@@ -96,6 +116,50 @@ fn a_targeted_reservation_serves_where_the_market_has_nothing() {
     let job = submit(&c, 7, &[], "true");
     let says = c.wait_says(job, "not used: ", S).unwrap()["AdminComment"].clone();
     assert!(says.contains("cr-0a1: ") && says.contains("instances are free"), "{says}");
-    c.scancel(burst_e2e::User::Ordinary, job).unwrap();
+    c.scancel(User::Ordinary, job).unwrap();
     finish(c);
+}
+
+#[test]
+fn a_capacity_block_serves_and_a_reservation_of_a_placement_group_does() {
+    let mut spec = spec("block").simulator(&json!({
+        "capacity": [{"type": "trn1.32xlarge", "count": 0}, {"type": "hpc6a.48xlarge", "count": 0}],
+        "reservations": [
+            {"id": "cr-0b1", "type": "trn1.32xlarge", "zone": "us-east-2b", "count": 2, "kind": "capacity-block"},
+            {"id": "cr-0b2", "type": "hpc6a.48xlarge", "zone": "us-east-2b", "count": 3, "group": "ours"},
+        ],
+    }));
+    // hpc types cannot be had in Capacity Blocks.
+    spec.blocks[0] = BlockSpec {
+        instance_type: "trn1.32xlarge".into(),
+        prefix: "efa1".into(),
+        count: 4,
+        cpus: 128,
+        memory: 498_073,
+    };
+    spec.efa_devices = 8;
+    spec.burst_toml.push_str(
+        "[[pool.efa.reservation]]\nid = \"cr-0b1\"\ntype = \"trn1.32xlarge\"\nzone = \"us-east-2b\"\n\
+         kind = \"capacity-block\"\n\
+         [[pool.efa.reservation]]\nid = \"cr-0b2\"\ntype = \"hpc6a.48xlarge\"\nzone = \"us-east-2b\"\ngroup = \"ours\"\n",
+    );
+    let c = Cluster::start(spec).unwrap();
+    let group = [("Action", "CreatePlacementGroup"), ("GroupName", "ours"), ("Strategy", "cluster")];
+    let group = [group.as_slice(), &[("Version", "2016-11-15")]].concat();
+    call(&c, "us-east-2", &group.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+    let of = |nodes: u32| {
+        let job = submit(&c, nodes, &[], "srun printenv SLURMD_NODENAME");
+        ran(&c, job, nodes);
+        let own =
+            instances(&c).into_iter().filter(|i| i["tags"]["slurm-burst:job"] == json!(job.to_string()));
+        own.map(|i| (i["capacity_reservation"].clone(), i["group"].clone(), i["market"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let block = of(2);
+    assert_eq!(block, vec![(json!("cr-0b1"), Value::Null, json!("capacity-block")); 2]);
+    let grouped = of(3);
+    assert_eq!(grouped, vec![(json!("cr-0b2"), json!("ours"), json!("on-demand")); 3]);
+    assert_eq!(asked(&c, "CreateFleet").len(), 2, "each was granted at once");
+    let prefixes = vec!["efa1-".into(), "efa6-".into()];
+    finish_expecting(c, &Expect { prefixes, ..Expect::default() });
 }

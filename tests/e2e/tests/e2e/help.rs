@@ -3,7 +3,8 @@
 use burst_e2e::checker::Expect;
 use burst_e2e::show::{field, hosts};
 use burst_e2e::{Cluster, ClusterSpec, User};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Deadline of one phase of a job: generous, because two cores carry all nodes of two clusters.
@@ -109,4 +110,50 @@ pub fn finish_expecting(mut c: Cluster, expect: &Expect) {
     }
     c.stop();
     assert!(c.processes().is_empty(), "processes are left");
+}
+
+/// A call of EC2's API, as anybody with credentials can make it.
+pub fn call(c: &Cluster, region: &str, params: &BTreeMap<String, String>) -> String {
+    let escape = |text: &str| -> String {
+        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+        text.bytes().map(|b| if fine(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    };
+    let body: Vec<String> = params.iter().map(|(k, v)| format!("{k}={}", escape(v))).collect();
+    let signature = "0".repeat(64);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let scope = format!("Credential=test/20260101/{region}/ec2/aws4_request, SignedHeaders=host");
+    let mut answer = agent
+        .post(format!("{}/", c.sim.as_ref().unwrap().url()))
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .header("X-Amz-Date", "20260101T000000Z")
+        .header("Authorization", format!("AWS4-HMAC-SHA256 {scope}, Signature={signature}"))
+        .send(body.join("&"))
+        .unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    assert_eq!(answer.status().as_u16(), 200, "{text}");
+    text
+}
+
+/// A fleet's launch once more, by nobody: with a gang that nobody knows, for this cluster or another.
+pub fn launch_again(c: &Cluster, region: &str, fleet: &Value, gang: &str, cluster: Option<&str>) {
+    let params: BTreeMap<String, String> = serde_json::from_value(fleet["params"].clone()).unwrap();
+    let mut p = params.clone();
+    p.insert("ClientToken".into(), gang.into());
+    for (at, key) in params.iter().filter_map(|(k, v)| Some((k.strip_suffix(".Key")?, v))) {
+        let new = match (key.as_str(), cluster) {
+            ("slurm-burst:gang", _) => gang,
+            ("slurm-burst:cluster", Some(other)) => other,
+            _ => continue,
+        };
+        p.insert(format!("{at}.Value"), new.into());
+    }
+    call(c, region, &p);
+}
+
+/// The gangs of the instances that live, one for each.
+pub fn living_gangs(c: &Cluster) -> burst_e2e::Res<Vec<String>> {
+    let state = c.sim.as_ref().unwrap().state()?;
+    let up = |i: &&Value| ["pending", "running"].contains(&i["state"].as_str().unwrap_or_default());
+    let gang = |i: &Value| i["tags"]["slurm-burst:gang"].as_str().unwrap_or_default().to_owned();
+    Ok(state["instances"].as_array().into_iter().flatten().filter(up).map(gang).collect())
 }
