@@ -200,16 +200,28 @@ fn snapshots(text: &str) -> Vec<(u64, Fields)> {
     all
 }
 
-/// `JobId=12`, `JobId=12_3(15)` in a line of slurmctld's log: the id of the record (15 for the latter).
-fn job_of(line: &str) -> Option<String> {
-    let rest = line.split("JobId=").nth(1)?.split_whitespace().next()?;
-    let id = rest.split_once('(').map_or(rest, |(_, id)| id.trim_end_matches(')'));
-    Some(id.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned())
+/// `JobId=12`, `JobId=12_3(15)` in a line of slurmctld's log: what stands there.
+fn told_job(line: &str) -> Option<&str> {
+    line.split("JobId=").nth(1)?.split_whitespace().next()
 }
 
-/// Starts of jobs by slurmctld's log: when, which job, on which nodes.
+/// A start as slurmctld's log tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// When, Unix ms.
+    pub at_ms: u64,
+    /// The record's number: 15 for `12_3(15)`.
+    pub id: String,
+    /// The job's name for people: `12_3` for `12_3(15)`. Records of array tasks may change their numbers when slurmctld was
+    /// killed.
+    pub name: String,
+    /// Nodes.
+    pub nodes: Vec<String>,
+}
+
+/// Starts of jobs by slurmctld's log.
 #[must_use]
-pub fn starts(log: &str) -> Vec<(u64, String, Vec<String>)> {
+pub fn starts(log: &str) -> Vec<Start> {
     log.lines()
         .filter_map(|line| {
             let at = line.strip_prefix('[')?.split(']').next()?;
@@ -220,7 +232,10 @@ pub fn starts(log: &str) -> Vec<(u64, String, Vec<String>)> {
             } else {
                 return None;
             };
-            Some((time::parse(at)?, job_of(line)?, show::hosts(nodes)))
+            let told = told_job(line)?;
+            let (name, id) = told.split_once('(').unwrap_or((told, told));
+            let id = id.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned();
+            Some(Start { at_ms: time::parse(at)?, id, name: name.to_owned(), nodes: show::hosts(nodes) })
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The rules, one function each.
 
 use super::Expect;
-use super::evidence::{Evidence, Instance, starts};
+use super::evidence::{Evidence, Instance, Start, starts};
 use crate::show::field;
 use crate::time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,7 +115,7 @@ fn nodes_wanted(text: &str) -> Option<usize> {
 pub fn short_gang(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
     let (jobs, instances) = (evidence.last_jobs(), evidence.instances_by_job());
     let mut forced: Vec<String> = expect.forced.iter().map(u32::to_string).collect();
-    for (at, job, nodes) in starts(&evidence.log) {
+    for Start { at_ms: at, id: job, nodes, .. } in starts(&evidence.log) {
         let ours = nodes.iter().filter(|n| expect.ours(n)).count();
         if ours == 0 {
             continue;

@@ -193,14 +193,16 @@ impl Storm {
     fn jobs(&self, expect: &Expect, verdict: &mut Verdict) {
         let records = self.evidence.last_jobs();
         let mut started: BTreeMap<String, Vec<(u64, Vec<String>)>> = BTreeMap::new();
-        for (at, job, nodes) in starts(&self.evidence.log) {
-            started.entry(job).or_default().push((at, nodes));
+        for s in starts(&self.evidence.log) {
+            started.entry(s.name).or_default().push((s.at_ms, s.nodes));
         }
         for (id, job) in &records {
             verdict.jobs += 1;
             let fields = &job.fields;
             let array = field(fields, "ArrayJobId");
             let base = if array.is_empty() { id.as_str() } else { array };
+            let task = field(fields, "ArrayTaskId");
+            let name = if task.is_empty() { id.clone() } else { format!("{array}_{task}") };
             // Of several submissions with one number only the last can be there.
             let submission = self.submitted.iter().filter(|s| s.job == base).map(|s| s.at_ms).max();
             let asked = submission.unwrap_or(0);
@@ -208,7 +210,7 @@ impl Storm {
             let killed = self.kills.iter().map(|k| k.at_ms).filter(|at| *at < asked).max();
             let since = asked.saturating_sub(ANSWER_MS).max(killed.unwrap_or(0));
             let own: Vec<&(u64, Vec<String>)> =
-                started.get(id).into_iter().flatten().filter(|(at, _)| *at >= since).collect();
+                started.get(&name).into_iter().flatten().filter(|(at, _)| *at >= since).collect();
             self.outcome((id, base), fields, since, verdict);
             self.repeated(id, fields, &own, verdict);
             for (at, nodes) in own {

@@ -146,3 +146,24 @@ fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_no
     assert!(matches!(next(&mut g, &w, 123), Some(Effect::Launch { .. })));
     assert_ne!(token, g.token("u"), "never EC2's answer of before");
 }
+
+#[test]
+fn names_without_an_instance_go_down_whatever_slurmctld_believes_to_run_there() {
+    let (mut g, mut w) = running();
+    w.edit(|v| v.state = 3);
+    assert_eq!(next(&mut g, &w, 110), Some(Effect::PowerDown));
+    let mut alive = g.clone();
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 111);
+    let ended = next(&mut g, &w, 112).expect("terminate");
+    done(&mut g, &ended, Outcome::Ok, &w, 113);
+    // In its next life slurmctld believes that the job before it runs there.
+    w.born_ms = 200;
+    w.set_nodes(&g.names.clone(), &NodeView { allocated: true, ..NodeView::default() });
+    for gang in [&mut g, &mut alive] {
+        if let Phase::Ending { stage, .. } = &mut gang.phase {
+            *stage = Stage::PowerDown;
+        }
+    }
+    assert_eq!(next(&mut g, &w, 210), Some(Effect::PowerDown));
+    assert_eq!(next(&mut alive, &w, 210), None, "somebody's job may run on an instance that lives");
+}

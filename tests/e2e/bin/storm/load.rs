@@ -36,7 +36,9 @@ impl Load {
     pub fn submit(&mut self, c: &Cluster, kind: Kind, nodes: u64, dice: &mut Dice) {
         let (nodes, mut tasks) = (if kind == Kind::Local { 1 } else { nodes }, 1);
         let mut args: Vec<String> =
-            ["--parsable", "-p", "efa", "-t", "5", "--ntasks-per-node=1", "-o", "/dev/null"]
+            // Longer than the storm: an instance whose job's end slurmctld forgot does not end at the job's limit meanwhile,
+            // which slurmctld would call a node that failed.
+            ["--parsable", "-p", "efa", "-t", "60", "--ntasks-per-node=1", "-o", "/dev/null"]
                 .map(str::to_owned)
                 .to_vec();
         args.extend(["-N".to_owned(), nodes.to_string()]);

@@ -16,6 +16,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 const REACHED: Duration = Duration::from_secs(25);
 /// Pause between submissions.
 const PAUSE: Duration = Duration::from_millis(700);
+/// Submissions of one life that follow each other so closely; more would only wait for names in the next ones.
+const PER_LIFE: u32 = 4;
+/// Pause after those.
+const LONG_PAUSE: Duration = Duration::from_secs(4);
 /// Living instances beyond which only what the boundary needs is submitted.
 const ENOUGH: usize = 24;
 /// How long everything may take to come to rest; beside other work on two cores it takes long.
@@ -120,7 +124,7 @@ impl Storm {
         std::fs::write(&order, format!("{boundary} {count} {quiet}\n")).context(order.display())?;
         let before = self.deaths().len();
         self.c.spawn_slurmctld()?;
-        let (began, mut next) = (Instant::now(), Instant::now() + TICK);
+        let (began, mut next, mut asked) = (Instant::now(), Instant::now() + TICK, 0);
         while began.elapsed() < REACHED {
             if !self.c.slurmctld_alive() {
                 let deaths = self.deaths();
@@ -132,7 +136,8 @@ impl Storm {
             }
             self.load.gather(false);
             if Instant::now() >= next {
-                next = Instant::now() + PAUSE;
+                asked += 1;
+                next = Instant::now() + if asked < PER_LIFE { PAUSE } else { LONG_PAUSE };
                 self.submit(&effect)?;
             }
             sleep(TICK);
