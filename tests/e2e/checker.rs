@@ -23,6 +23,8 @@ pub struct Expect {
     pub prefixes: Vec<String>,
     /// Jobs that an operator releases by force: one start of each has no gang.
     pub forced: Vec<u32>,
+    /// Nodes that fail while their job runs: slurmctld may call them DOWN meanwhile, and they come back.
+    pub failing: usize,
 }
 
 impl Default for Expect {
@@ -35,6 +37,7 @@ impl Default for Expect {
             tags: tags.iter().map(|t| format!("slurm-burst:{t}")).collect(),
             prefixes: vec!["efa7-".into(), "efa6-".into()],
             forced: Vec::new(),
+            failing: 0,
         }
     }
 }

@@ -36,6 +36,33 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
 }
 
 #[test]
+fn a_node_that_fails_while_its_job_runs_is_slurm_s_to_judge_and_a_requeue_gets_a_new_whole_gang() {
+    let spec = spec("fails").slurm("SlurmdTimeout=10\nAuthInfo=socket={dir}/munge/socket,cred_expire=5");
+    let c = Cluster::start(spec).unwrap();
+    let sim = c.sim.as_ref().unwrap();
+    let script = "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";
+    let again = submit(&c, 3, &["--requeue", "--open-mode=truncate"], script);
+    let never = submit(&c, 2, &["--no-requeue"], "sleep 300");
+    let mut first = Vec::new();
+    for (job, nodes) in [(again, 3), (never, 2)] {
+        c.wait_job(job, "RUNNING", S).unwrap();
+        let living = sim.living_of(job).unwrap();
+        assert_eq!(living.len(), nodes);
+        sim.stop_instance(&living[nodes - 1]).unwrap();
+        first.extend(living);
+    }
+    c.wait_job(never, "NODE_FAIL", S).unwrap();
+    ran(&c, again, 3);
+    assert_eq!(field(&c.job(again).unwrap(), "Restarts"), "1");
+    wait_until(S, || {
+        let living = sim.living()?;
+        Ok((!first.iter().any(|i| living.contains(i))).then_some(()))
+    })
+    .unwrap();
+    finish_expecting(c, &Expect { failing: 2, ..Expect::default() });
+}
+
+#[test]
 fn a_name_that_slurm_wants_up_without_a_gang_goes_down_again_and_the_job_is_held() {
     let c =
         Cluster::start(spec("tripwire").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5")).unwrap();
