@@ -112,8 +112,8 @@ impl House for World<'_> {
         };
         let mine = |name: &String| !self.core.taken.contains(name) || (own(name) && !at_work(name));
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
-        let names: Vec<String> = block.names.iter().filter(free).take(count as usize).cloned().collect();
-        (names.len() == count as usize).then_some(names)
+        let former = self.own.map_or(&[][..], |g| &g.former);
+        chosen(block.names.iter().filter(free), former, count as usize)
     }
 
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64> {
@@ -186,5 +186,35 @@ impl House for World<'_> {
 
     fn jitter(&self) -> u64 {
         self.jitter
+    }
+}
+
+/// The first names, those of the life before only where there are no others.
+fn chosen<'a>(
+    free: impl Iterator<Item = &'a String> + Clone,
+    former: &[String],
+    count: usize,
+) -> Option<Vec<String>> {
+    let others = free.clone().filter(|n| !former.contains(n));
+    let again = free.filter(|n| former.contains(n));
+    let names: Vec<String> = others.chain(again).take(count).cloned().collect();
+    (names.len() == count).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_life_before_are_taken_last() {
+        let all = ["a", "b", "c", "d"].map(str::to_owned);
+        let names = |former: &[&str], count| {
+            let former: Vec<String> = former.iter().map(|n| (*n).to_owned()).collect();
+            chosen(all.iter(), &former, count).map(|n| n.concat())
+        };
+        assert_eq!(names(&[], 2).as_deref(), Some("ab"));
+        assert_eq!(names(&["a", "b"], 2).as_deref(), Some("cd"));
+        assert_eq!(names(&["a", "b"], 3).as_deref(), Some("cda"));
+        assert_eq!(names(&["a"], 5), None);
     }
 }

@@ -206,6 +206,10 @@ pub struct Gang {
     pub worst: Option<burst_plan::MicroUsd>,
     /// Reserved names.
     pub names: Vec<String>,
+    /// Names of the life before. slurmctld tries a kill that a dead node did not take again for minutes (`slurm-22.05
+    /// src/slurmctld/agent.c`), and a requeued job has its old number: on the same name it would be hit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
     /// Instances, in the order of their names.
     pub members: Vec<Member>,
     /// Replaced while booting.
@@ -291,6 +295,7 @@ impl Gang {
             won: None,
             worst: None,
             names: Vec::new(),
+            former: Vec::new(),
             members: Vec::new(),
             retired: Vec::new(),
             granted_ms: None,

@@ -97,6 +97,9 @@ pub(super) fn ending(
 }
 
 fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
+    if g.powered {
+        g.former = g.all_names().cloned().collect();
+    }
     g.names.clear();
     g.members.clear();
     g.retired.clear();

@@ -487,8 +487,11 @@ fn law7_two_paid_attempts_then_an_operator() {
         done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, late);
         assert_eq!(next(&mut g, &w, late), Some(Effect::Terminate { sweep: false }));
         done(&mut g, &Effect::Terminate { sweep: false }, Outcome::Ok, &w, late);
-        w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
-        match next(&mut g, &w, late + 1) {
+        let names = g.names.clone();
+        w.set_nodes(&names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+        let then = next(&mut g, &w, late + 1);
+        assert_eq!(g.former, names, "slurmctld may still have kills for them");
+        match then {
             Some(launch @ Effect::Launch { .. }) if round < PAID_ATTEMPTS => {
                 done(&mut g, &launch, grant(2), &w, late + 2);
                 boot_granted(&mut g, &w);
