@@ -265,3 +265,40 @@ fn a_storm_s_orphans_double_launches_and_strange_gangs_are_found() {
         stormed(EARLY, "jobs.txt", |t| t.replace("[burst 00c0ffee00c0ffee]", "[burst 0badc0ffee0badc0]"));
     assert!(verdict.other.iter().any(|o| o.starts_with("short gang: job 7")), "{verdict:#?}");
 }
+
+#[test]
+fn nodes_that_may_fail_are_counted() {
+    let down = |t: String| {
+        t + "[2026-11-23T23:00:06.000] error: Nodes efa7-[0001-0002] not responding, setting DOWN\n"
+    };
+    let (dir, found) = planted("slurmctld.log", down);
+    only(&found, "node down, says slurmctld");
+    for (failing, right) in [(1, false), (2, true)] {
+        let expect = Expect { failing, ..Expect::default() };
+        let found = check(&Evidence::read(dir.path()).unwrap(), &expect);
+        assert_eq!(found.is_empty(), right, "{failing}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_start_without_a_gang_is_right_only_of_a_job_that_was_forced() {
+    let earlier = |t: String| {
+        let line = "[2026-11-23T22:59:00.000] sched: Allocate JobId=7 NodeList=efa7-[0001-0002] #CPUs=384 Partition=efa\n";
+        format!("{line}{t}")
+    };
+    let (dir, found) = planted("slurmctld.log", earlier);
+    only(&found, "short gang: job 7 started on 2 nodes with 0 living instances");
+    let expect = Expect { forced: vec![7], ..Expect::default() };
+    assert_eq!(check(&Evidence::read(dir.path()).unwrap(), &expect), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_that_was_another_job_s_before_is_not_blamed_for_its_start() {
+    // Numbers are given again when slurmctld was killed before it saved them.
+    let other = |t: String| {
+        let line = "[2026-11-23T23:00:04.000] sched: Allocate JobId=6_1(7) NodeList=efa7-0003 #CPUs=192 Partition=efa\n";
+        format!("{line}{t}")
+    };
+    let verdict = stormed(EARLY, "slurmctld.log", other);
+    assert_eq!(verdict.wrong().count(), 0, "{verdict:#?}");
+}
