@@ -112,6 +112,12 @@ pub(crate) struct Slot {
     pub again_ms: u64,
 }
 
+impl Slot {
+    pub(crate) fn new(gang: Gang, seen: Seen) -> Self {
+        Self { gang, busy: None, seen, effect_ms: 0, missed: false, again_ms: 0 }
+    }
+}
+
 /// The state of the engine.
 pub struct Core {
     pub(crate) hands: Hands,
@@ -460,7 +466,7 @@ impl Core {
         if settled {
             self.hands.prepare.release_of(key);
         }
-        slot.again_ms = Self::again(&slot.gang, effect.as_ref(), now);
+        slot.again_ms = wakes::again(&slot.gang, effect.as_ref(), now);
         let changed = slot.gang != before;
         let hands = self.hands.clone();
         match effect {

@@ -11,6 +11,7 @@ use burst_policy::{
     parts::{self, Part},
     spending::Stop,
 };
+use std::collections::HashSet;
 
 pub(crate) struct World<'a> {
     pub core: &'a Core,
@@ -112,8 +113,8 @@ impl House for World<'_> {
         };
         let mine = |name: &String| !self.core.taken.contains(name) || (own(name) && !at_work(name));
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
-        let former = self.own.map_or(&[][..], |g| &g.former);
-        chosen(block.names.iter().filter(free), former, count as usize)
+        let former = self.own.map(|g| g.former.iter().collect()).unwrap_or_default();
+        chosen(block.names.iter().filter(free), &former, count as usize)
     }
 
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64> {
@@ -192,7 +193,7 @@ impl House for World<'_> {
 /// The first names, those of the life before only where there are no others.
 fn chosen<'a>(
     free: impl Iterator<Item = &'a String> + Clone,
-    former: &[String],
+    former: &HashSet<&String>,
     count: usize,
 ) -> Option<Vec<String>> {
     let others = free.clone().filter(|n| !former.contains(n));
@@ -209,7 +210,7 @@ mod tests {
     fn names_of_the_life_before_are_taken_last() {
         let all = ["a", "b", "c", "d"].map(str::to_owned);
         let names = |former: &[&str], count| {
-            let former: Vec<String> = former.iter().map(|n| (*n).to_owned()).collect();
+            let former = all.iter().filter(|n| former.contains(&n.as_str())).collect();
             chosen(all.iter(), &former, count).map(|n| n.concat())
         };
         assert_eq!(names(&[], 2).as_deref(), Some("ab"));

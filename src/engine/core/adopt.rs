@@ -44,9 +44,6 @@ impl Core {
         }
         self.dirty.insert(key.clone());
         self.taken.extend(gang.all_names().cloned());
-        self.slots.insert(
-            key,
-            Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0, missed: false, again_ms: 0 },
-        );
+        self.slots.insert(key, Slot::new(gang, Seen::Unknown));
     }
 }

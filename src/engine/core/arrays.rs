@@ -158,10 +158,7 @@ impl Core {
             gang.enter(Phase::Held, format!("task {task} of array {}", record.view.id), now);
             gang.commented = says::comment(&gang);
             self.dirty.insert(key.clone());
-            self.slots.insert(
-                key,
-                Slot { gang, busy: None, seen: Seen::Is(view), effect_ms: 0, missed: false, again_ms: 0 },
-            );
+            self.slots.insert(key, Slot::new(gang, Seen::Is(view)));
             changed = true;
         }
         changed

@@ -12,6 +12,14 @@ fn due(slot: &Slot) -> Option<u64> {
     idle.then(|| wake(&slot.gang)).flatten().map(|t| t.max(slot.again_ms))
 }
 
+/// When a gang that was looked at may be looked at again because its time has come.
+pub(super) fn again(gang: &Gang, effect: Option<&Effect>, now: u64) -> u64 {
+    match effect {
+        None if wake(gang).is_some_and(|t| t <= now) => now + AGAIN_MS,
+        _ => 0,
+    }
+}
+
 impl Core {
     pub(super) fn next_wake(&self, now: u64) -> u64 {
         if !self.dirty.is_empty() {
@@ -29,14 +37,6 @@ impl Core {
             .min(self.polls.next(now))
             .saturating_sub(now)
             .clamp(1, 5_000)
-    }
-
-    /// When a gang that was looked at may be looked at again because its time has come.
-    pub(super) fn again(gang: &Gang, effect: Option<&Effect>, now: u64) -> u64 {
-        match effect {
-            None if wake(gang).is_some_and(|t| t <= now) => now + AGAIN_MS,
-            _ => 0,
-        }
     }
 
     pub(super) fn wake_due(&mut self, now: u64) {
@@ -58,12 +58,12 @@ mod tests {
     fn a_gang_whose_time_has_come_and_that_does_nothing_is_not_looked_at_without_end() {
         let mut gang = Gang::new("g".into(), 1, "efa".into(), Request::default(), Geometry::default(), 1_000);
         gang.phase = Phase::Ending { then: Then::Done, stage: Stage::PowerDown, retry_ms: 0, tries: 0 };
-        let again_ms = Core::again(&gang, None, 5_000);
-        let mut slot = Slot { gang, busy: None, seen: Seen::Unknown, effect_ms: 0, missed: false, again_ms };
+        let mut slot = Slot::new(gang, Seen::Unknown);
+        slot.again_ms = again(&slot.gang, None, 5_000);
         assert_eq!(due(&slot), Some(5_000 + AGAIN_MS));
-        assert_eq!(Core::again(&slot.gang, Some(&Effect::PowerDown), 5_000), 0, "it did something");
+        assert_eq!(again(&slot.gang, Some(&Effect::PowerDown), 5_000), 0, "it did something");
         slot.gang.phase = Phase::Waiting { until_ms: Some(9_000), why: burst_policy::gang::Why::Capacity };
-        assert_eq!(Core::again(&slot.gang, None, 5_000), 0, "its time has not come");
+        assert_eq!(again(&slot.gang, None, 5_000), 0, "its time has not come");
         slot.again_ms = 0;
         assert_eq!(due(&slot), Some(9_000));
         slot.busy = Some(Effect::PowerDown);

@@ -59,10 +59,10 @@ pub(super) fn ending(
             }
             // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
             let ours = job.is_some_and(|j| j.state == 1 || j.completing);
-            // Before the node table is seen nobody can tell.
-            let taken = g.all_names().any(|n| house.node(n).is_none_or(|v| v.allocated)) && !ours;
-            // Where no instance is left no job can be: a slurmctld that was killed has forgotten an end.
-            let taken = taken && !g.members.is_empty();
+            // Where no instance is left no job can be: a slurmctld that was killed has forgotten an end. Before the node
+            // table is seen nobody can tell.
+            let allocated = || g.all_names().any(|n| house.node(n).is_none_or(|v| v.allocated));
+            let taken = !g.members.is_empty() && !ours && allocated();
             let late = now >= g.since_ms + house.pool(&g.pool).map_or(600, |p| p.epilog_limit.0) * 1000;
             if taken && !late {
                 return None;

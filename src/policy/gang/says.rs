@@ -104,6 +104,10 @@ pub(super) fn fleets(parts: &[crate::parts::Part]) -> String {
 }
 
 pub(super) fn market(rung: &crate::admit::Rung) -> &'static str {
+    let block = rung.reservation.as_ref().filter(|r| r.kind == crate::reservation::Kind::CapacityBlock);
+    if let Some(r) = block {
+        return r.kind.word();
+    }
     match rung.market {
         burst_plan::Market::OnDemand => "on-demand",
         burst_plan::Market::Spot => "spot",

@@ -179,14 +179,8 @@ pub fn after_end(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) 
 
 /// No node of ours is ever DOWN, by the snapshots or by slurmctld's log.
 pub fn down(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
+    // Names told of already, or that may fail.
     let (mut seen, mut failing) = (BTreeSet::new(), expect.failing);
-    for node in evidence.nodes.iter().filter(|_| expect.failing == 0) {
-        let (name, state) = (field(&node.fields, "NodeName"), field(&node.fields, "State"));
-        let bad = |s: &str| s.starts_with("DOWN") || s.contains("+DRAIN") || s.contains("+FAIL");
-        if expect.ours(name) && bad(state) && seen.insert(name.to_owned()) {
-            found.push(format!("node down: {name} is {state} ({})", field(&node.fields, "Reason")));
-        }
-    }
     for line in evidence.log.lines() {
         let low = line.to_ascii_lowercase();
         let tells = low.contains("setting down")
@@ -195,13 +189,21 @@ pub fn down(evidence: &Evidence, expect: &Expect, found: &mut Vec<String>) {
             || low.contains("unexpectedly rebooted")
             || low.contains("set to state down");
         let named = line.split_once("Nodes ").and_then(|(_, r)| r.split(' ').next()).unwrap_or_default();
-        let named = hosts(named).iter().filter(|n| expect.ours(n)).count();
-        if tells && (1..=failing).contains(&named) {
-            failing -= named;
+        let named: Vec<String> = hosts(named).into_iter().filter(|n| expect.ours(n)).collect();
+        if tells && (1..=failing).contains(&named.len()) {
+            failing -= named.len();
+            seen.extend(named);
             continue;
         }
         if tells && expect.prefixes.iter().any(|p| line.contains(p.as_str())) {
             found.push(format!("node down, says slurmctld: {line}"));
+        }
+    }
+    for node in &evidence.nodes {
+        let (name, state) = (field(&node.fields, "NodeName"), field(&node.fields, "State"));
+        let bad = |s: &str| s.starts_with("DOWN") || s.contains("+DRAIN") || s.contains("+FAIL");
+        if expect.ours(name) && bad(state) && seen.insert(name.to_owned()) {
+            found.push(format!("node down: {name} is {state} ({})", field(&node.fields, "Reason")));
         }
     }
     if expect.over {

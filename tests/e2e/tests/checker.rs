@@ -278,6 +278,16 @@ fn nodes_that_may_fail_are_counted() {
         let found = check(&Evidence::read(dir.path()).unwrap(), &expect);
         assert_eq!(found.is_empty(), right, "{failing}: {found:#?}");
     }
+    // What failed may be seen so; another may not.
+    let nodes = std::fs::read_to_string(dir.path().join("nodes.txt")).unwrap();
+    let expect = Expect { failing: 2, ..Expect::default() };
+    for (name, right) in [("efa7-0002", true), ("efa7-0003", false)] {
+        let (before, record) = nodes.split_at(nodes.find(&format!("NodeName={name}")).unwrap());
+        let seen = before.to_owned() + &record.replacen("State=", "State=DOWN*+", 1);
+        std::fs::write(dir.path().join("nodes.txt"), seen).unwrap();
+        let found = check(&Evidence::read(dir.path()).unwrap(), &expect);
+        assert_eq!(found.iter().all(|f| !f.starts_with("node down")), right, "{name}: {found:#?}");
+    }
 }
 
 #[test]

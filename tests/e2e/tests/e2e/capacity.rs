@@ -108,7 +108,6 @@ fn law1_whole_or_nothing_seven_pools_of_ten_without_capacity_cost_nothing() {
     let jobs: Vec<u32> =
         (0..GANGS).map(|_| submit(&c, NODES, &[], "srun printenv SLURMD_NODENAME")).collect();
     for job in &jobs {
-        c.wait_job(*job, "COMPLETED", S).unwrap();
         ran(&c, *job, NODES);
     }
     let state = c.sim.as_ref().unwrap().state().unwrap();
