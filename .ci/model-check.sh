@@ -15,7 +15,7 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/conformance/requirements.txt
 # First that it bites; then every action the engine cannot do without must be among the requests.
-"$venv/bin/python" tests/conformance/model_check.py --self-test
+"$venv/bin/python" tests/conformance/model_check.py --self-test | grep -v '^ok '
 expected=(CreateFleet DescribeInstances TerminateInstances CreateLaunchTemplate CreatePlacementGroup
   DescribePlacementGroups DescribeInstanceTypes DescribeSubnets)
 exec "$venv/bin/python" tests/conformance/model_check.py "${expected[@]/#/--expect=}" "${logs[@]}"

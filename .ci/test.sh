@@ -35,10 +35,11 @@ if [ -x fuzz/run.sh ]; then
   step "fuzzing"
   fuzz/run.sh "${FUZZ_SECONDS:-30}"
 fi
-status=0
+# What failed is told once more at the end: a record of CI may keep no more than that.
+failed=()
 for beside in conformance storm; do
   step "$beside"
-  wait "${!beside}" || { status=1; echo "$beside FAILED"; }
+  wait "${!beside}" || failed+=("$beside")
   cat "$target/$beside.out"
 done
 trap - EXIT
@@ -53,12 +54,17 @@ trap 'wait "$e2e" || true' EXIT
 # Whole clusters mostly wait: clippy takes what they leave, once cargo has let go of the build directory.
 until grep -q '^running ' "$target/e2e.out" 2>/dev/null || ! kill -0 "$e2e" 2>/dev/null; do sleep 1; done
 step "clippy, beside it"
-nice -n 19 cargo clippy --release --workspace --all-targets --locked -- -D warnings || status=1
-wait "$e2e" || status=$?
+nice -n 19 cargo clippy --release --workspace --all-targets --locked -- -D warnings 2>&1 | tee "$target/clippy.out" ||
+  failed+=(clippy)
+wait "$e2e" || failed+=(e2e)
 trap - EXIT
 step "what it said"
 grep -v '^test result' "$target/e2e.out" || true
 step "requests against AWS's service model"
-.ci/model-check.sh || status=1
+.ci/model-check.sh 2>&1 | tee "$target/model-check.out" || failed+=(model-check)
+for what in ${failed[@]+"${failed[@]}"}; do
+  printf '\n== FAILED: %s; the last it said:\n' "$what"
+  grep -vE '^test result|^ *[0-9]+ kills |^pending with' "$target/$what.out" | tail -n 6 | cut -c 1-250 || true
+done
 grep '^test result' "$target/e2e.out" || true
-exit "$status"
+exit "$((${#failed[@]} > 0))"
