@@ -259,7 +259,13 @@ impl Storm {
                     |key: &str| stuck.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();
                 let text = format!("job {id} was {}: {}", word("stuck"), word("says"));
                 let reason = word("says").starts_with("[burst ") && !word("says").contains(NO_REASON);
-                match word("stuck") == "PENDING" && reason {
+                // What it waits for has to be there.
+                let at = stuck.and_then(|v| v.get("at_ms")).and_then(Value::as_u64).unwrap_or_default();
+                let granted = word("says").contains("granted");
+                let gang = gang_of(fields).unwrap_or_default();
+                let of = |i: &Instance| i.tag("slurm-burst:gang") == gang && i.lived_at(at);
+                let there = !granted || self.evidence.instances.values().any(of);
+                match word("stuck") == "PENDING" && reason && there {
                     true => verdict.pending.push(text),
                     false => verdict.lost.push(format!("lost: {text}")),
                 }

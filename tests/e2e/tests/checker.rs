@@ -5,6 +5,7 @@
 
 use burst_e2e::checker::{Evidence, Expect, check, storm};
 use burst_e2e::proc::run;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -188,6 +189,10 @@ const STARTED: u64 = 1_795_474_805_000;
 
 /// The clean run as a storm with one kill, with one file changed.
 fn stormed(kill: (u64, u64), file: &str, change: impl Fn(String) -> String) -> storm::Verdict {
+    stormed_in(kill, |name, text| if name == file { change(text) } else { text })
+}
+
+fn stormed_in(kill: (u64, u64), change: impl Fn(&str, String) -> String) -> storm::Verdict {
     let dir = tempfile::tempdir().unwrap();
     let (at, saved) = kill;
     for (name, text) in [
@@ -201,8 +206,7 @@ fn stormed(kill: (u64, u64), file: &str, change: impl Fn(String) -> String) -> s
         ("slurmctld.log", std::fs::read_to_string(clean().join("slurmctld.log")).unwrap()),
         ("audit.jsonl", std::fs::read_to_string(clean().join("audit.jsonl")).unwrap()),
     ] {
-        let text = if name == file { change(text) } else { text };
-        std::fs::write(dir.path().join(name), text).unwrap();
+        std::fs::write(dir.path().join(name), change(name, text)).unwrap();
     }
     storm::judge(dir.path()).unwrap()
 }
@@ -237,6 +241,25 @@ fn a_job_that_did_not_run_or_is_gone_is_lost() {
     assert_eq!(verdict.lost.len(), 1, "{verdict:#?}");
     let pending = |t: String| t.replace("JobState=COMPLETED Reason=None", "JobState=PENDING Reason=Priority");
     assert_eq!(stormed(EARLY, "jobs.txt", pending).lost.len(), 2);
+    // At the end of a storm: (what it says, when) and whether that is a reason to be pending.
+    for (says, at, right) in [
+        ("[burst 00c0ffee00c0ffee] no capacity", STARTED, true),
+        ("no capacity", STARTED, false),
+        ("[burst 00c0ffee00c0ffee] granted, learning addresses", STARTED, true),
+        ("[burst 00c0ffee00c0ffee] granted, learning addresses", STARTED + 3_600_000, false),
+    ] {
+        let verdict = stormed_in(EARLY, |name, text| match name {
+            "jobs.txt" => text.replace("JobState=COMPLETED Reason=None", "JobState=CANCELLED Reason=None"),
+            "cancelled.jsonl" => [7, 8]
+                .map(|job| {
+                    json!({"job": job, "at_ms": at, "stuck": "PENDING", "says": says}).to_string() + "\n"
+                })
+                .concat(),
+            _ => text,
+        });
+        let seven = |all: &[String]| all.iter().any(|l| l.contains("job 7 was PENDING"));
+        assert_eq!((seven(&verdict.pending), seven(&verdict.lost)), (right, !right), "{says}: {verdict:#?}");
+    }
     let nine =
         |at: u64| move |t: String| format!("{t}{{\"job\":9,\"at_ms\":{at},\"nodes\":1,\"tasks\":1}}\n");
     let verdict = stormed(FORGETS, "submitted.jsonl", nine(STARTED));

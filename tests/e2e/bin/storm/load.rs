@@ -35,10 +35,11 @@ impl Load {
     /// Submits a job in the background.
     pub fn submit(&mut self, c: &Cluster, kind: Kind, nodes: u64, dice: &mut Dice) {
         let (nodes, mut tasks) = (if kind == Kind::Local { 1 } else { nodes }, 1);
+        // Longer than the storm: an instance whose job's end slurmctld forgot does not end at the job's limit meanwhile, which
+        // slurmctld would call a node that failed. Of a job on a local node it is the limit that ends it.
+        let minutes = if kind == Kind::Local { "2" } else { "60" };
         let mut args: Vec<String> =
-            // Longer than the storm: an instance whose job's end slurmctld forgot does not end at the job's limit meanwhile,
-            // which slurmctld would call a node that failed.
-            ["--parsable", "-p", "efa", "-t", "60", "--ntasks-per-node=1", "-o", "/dev/null"]
+            ["--parsable", "-p", "efa", "-t", minutes, "--ntasks-per-node=1", "-o", "/dev/null"]
                 .map(str::to_owned)
                 .to_vec();
         args.extend(["-N".to_owned(), nodes.to_string()]);
