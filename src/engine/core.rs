@@ -361,7 +361,7 @@ impl Core {
         let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
         // A refusal of Slurm's often means that the job is not what it was.
         let launched = matches!(effect, Effect::Launch { .. });
-        if launched || refused {
+        if (launched || refused) && slot.seen != Seen::Never {
             // What was seen before is not what Slurm or EC2 went by.
             slot.seen = Seen::Unknown;
         }

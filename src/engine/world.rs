@@ -114,7 +114,8 @@ impl House for World<'_> {
         let mine = |name: &String| !self.core.taken.contains(name) || (own(name) && !at_work(name));
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
         let former = self.own.map(|g| g.former.iter().collect()).unwrap_or_default();
-        chosen(block.names.iter().filter(free), &former, count as usize)
+        let rests = self.own.is_some_and(|g| g.rests(self.core.now()));
+        chosen(block.names.iter().filter(free), (&former, rests), count as usize)
     }
 
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64> {
@@ -190,14 +191,14 @@ impl House for World<'_> {
     }
 }
 
-/// The first names, those of the life before only where there are no others.
+/// The first names, those of the life before only where there are no others, and not while they rest.
 fn chosen<'a>(
     free: impl Iterator<Item = &'a String> + Clone,
-    former: &HashSet<&String>,
+    (former, rests): (&HashSet<&String>, bool),
     count: usize,
 ) -> Option<Vec<String>> {
     let others = free.clone().filter(|n| !former.contains(n));
-    let again = free.filter(|n| former.contains(n));
+    let again = free.filter(|n| !rests && former.contains(n));
     let names: Vec<String> = others.chain(again).take(count).cloned().collect();
     (names.len() == count).then_some(names)
 }
@@ -209,13 +210,14 @@ mod tests {
     #[test]
     fn names_of_the_life_before_are_taken_last() {
         let all = ["a", "b", "c", "d"].map(str::to_owned);
-        let names = |former: &[&str], count| {
+        let names = |former: &[&str], rests, count| {
             let former = all.iter().filter(|n| former.contains(&n.as_str())).collect();
-            chosen(all.iter(), &former, count).map(|n| n.concat())
+            chosen(all.iter(), (&former, rests), count).map(|n| n.concat())
         };
-        assert_eq!(names(&[], 2).as_deref(), Some("ab"));
-        assert_eq!(names(&["a", "b"], 2).as_deref(), Some("cd"));
-        assert_eq!(names(&["a", "b"], 3).as_deref(), Some("cda"));
-        assert_eq!(names(&["a"], 5), None);
+        assert_eq!(names(&[], true, 2).as_deref(), Some("ab"));
+        assert_eq!(names(&["a", "b"], true, 2).as_deref(), Some("cd"));
+        assert_eq!(names(&["a", "b"], false, 3).as_deref(), Some("cda"));
+        assert_eq!(names(&["a", "b"], true, 3), None, "a kill may still be on its way to them");
+        assert_eq!(names(&["a"], false, 5), None);
     }
 }

@@ -210,6 +210,9 @@ pub struct Gang {
     /// src/slurmctld/agent.c`), and a requeued job has its old number: on the same name it would be hit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<String>,
+    /// When they were given back, Unix ms.
+    #[serde(default)]
+    pub former_ms: u64,
     /// Instances, in the order of their names.
     pub members: Vec<Member>,
     /// Replaced while booting.
@@ -296,6 +299,7 @@ impl Gang {
             worst: None,
             names: Vec::new(),
             former: Vec::new(),
+            former_ms: 0,
             members: Vec::new(),
             retired: Vec::new(),
             granted_ms: None,
@@ -331,14 +335,23 @@ impl Gang {
         }
     }
 
-    /// The client token of the current intent (docs/WIRE.md).
+    /// The client token of the current intent (docs/WIRE.md). The gang is part of it: a slurmctld that was killed before it
+    /// saved a job gives that job's number to another one, which may be submitted in the same second.
     #[must_use]
     pub fn token(&self, cluster: &str) -> String {
         let (job, submit, restart) =
             self.job.as_ref().map_or(("", 0, 0), |j| (j.text.as_str(), j.submit, j.restart));
-        let text = format!("{cluster}|{job}|{submit}|{restart}|{}|{}", self.attempt, self.intent);
+        let (gang, attempt, intent) = (self.key(), self.attempt, self.intent);
+        let text = format!("{cluster}|{gang}|{job}|{submit}|{restart}|{attempt}|{intent}");
         let hash = Sha256::digest(text.as_bytes());
         hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Whether its job, requeued, may still be killed on its former names.
+    #[must_use]
+    pub fn rests(&self, now_ms: u64) -> bool {
+        let requeued = self.job.as_ref().is_some_and(|j| j.restart > 0);
+        requeued && !self.former.is_empty() && now_ms < self.former_ms + FORMER_MS
     }
 
     /// The job as people write it; the gang's id before it is known.
@@ -413,6 +426,11 @@ impl Gang {
         });
     }
 }
+
+/// How long a kill of before may still be delivered, ms: a connection that is refused is tried for 10 s
+/// (`slurm-22.05 src/common/slurm_protocol_api.c`), the whole once more after 60 s (`src/slurmctld/agent.c`
+/// `RPC_RETRY_INTERVAL`) where the name was not going down yet.
+pub const FORMER_MS: u64 = 80_000;
 
 /// Lines of history kept of one gang: enough for every phase of several attempts, small enough for 10,000 gangs.
 pub const HISTORY: usize = 64;

@@ -59,8 +59,9 @@ impl Attempt {
     }
 }
 
+/// Nodes by gang: a number may be another job's after a kill.
 fn wants(t: &Tables) -> BTreeMap<String, usize> {
-    t.past.iter().chain(t.jobs.values()).map(|j| (j.text(), j.want)).collect()
+    t.past.iter().chain(t.jobs.values()).filter_map(|j| Some((j.key()?, j.want))).collect()
 }
 
 /// By gang and attempt.
@@ -70,7 +71,7 @@ fn attempts(out: &Outside) -> BTreeMap<(String, String), Attempt> {
     for (request, answer) in out.ec2.fleets() {
         let tag = |k: &str| request.tags.get(k).cloned().unwrap_or_default();
         // A job that slurmctld lost with its last seconds has no record: nothing is known of its size.
-        let Some(want) = wants.get(&tag("slurm-burst:job")) else { continue };
+        let Some(want) = wants.get(&tag("slurm-burst:gang")) else { continue };
         if answer.instances.is_empty() {
             continue;
         }

@@ -133,8 +133,6 @@ pub struct Tables {
     pub jobs: BTreeMap<u32, Job>,
     /// Records that were purged, or lost by a kill.
     pub past: Vec<Job>,
-    /// Jobs that a kill lost.
-    pub lost: BTreeSet<u32>,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) next: u32,
     pub(crate) version: u64,
@@ -150,8 +148,8 @@ pub struct Tables {
     pub(crate) dust_ms: u64,
 }
 
-/// What slurmctld saved: jobs and nodes.
-type Saved = (BTreeMap<u32, Job>, BTreeMap<String, Node>);
+/// What slurmctld saved: jobs, nodes, and the last number it gave.
+type Saved = (BTreeMap<u32, Job>, BTreeMap<String, Node>, u32);
 
 /// The daemon; clones are the same.
 #[derive(Clone)]
@@ -174,7 +172,6 @@ impl Slurm {
         let tables = Tables {
             jobs: BTreeMap::new(),
             past: Vec::new(),
-            lost: BTreeSet::new(),
             nodes: names.map(|n| (n, node.clone())).collect(),
             next: 100,
             version: 1,
@@ -224,7 +221,9 @@ impl Slurm {
         if self.dice.chance(200) {
             return;
         }
-        let Some((jobs, nodes)) = t.saved.clone() else { return };
+        let Some((jobs, nodes, last)) = t.saved.clone() else { return };
+        // Numbers of jobs that it lost are given again.
+        t.next = last;
         let mut now = std::mem::replace(&mut t.jobs, jobs);
         for (id, j) in &t.jobs {
             let was = now.remove(id);
@@ -244,9 +243,7 @@ impl Slurm {
             }
         }
         for (id, j) in now {
-            if !j.is_over() {
-                t.lost.insert(id);
-            }
+            t.ghosts.remove(&id);
             t.past.push(j);
         }
         t.nodes = nodes;
@@ -257,7 +254,7 @@ impl Slurm {
     fn save(&self, t: &mut Tables, now: u64) {
         if now >= t.saved_ms + SAVE_MS {
             t.saved_ms = now;
-            t.saved = Some((t.jobs.clone(), t.nodes.clone()));
+            t.saved = Some((t.jobs.clone(), t.nodes.clone(), t.next));
         }
     }
 

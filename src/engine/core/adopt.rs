@@ -44,6 +44,6 @@ impl Core {
         }
         self.dirty.insert(key.clone());
         self.taken.extend(gang.all_names().cloned());
-        self.slots.insert(key, Slot::new(gang, Seen::Unknown));
+        self.slots.insert(key, Slot::new(gang, Seen::Never));
     }
 }

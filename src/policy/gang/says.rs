@@ -158,7 +158,10 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
         Why::Outage { calls, code } => {
             format!("EC2's calls fail one after another ({calls}: {code}): it is left alone{when}")
         }
-        Why::Names => format!("all node names of the pool are in use by other gangs{when}"),
+        Why::Names => {
+            let own = if g.rests(g.since_ms) { ", or were this job's a moment ago" } else { "" };
+            format!("all node names of the pool are in use by other gangs{own}{when}")
+        }
         Why::Budget(text) => format!("nothing is launched: {text}{when}"),
         Why::Trouble => format!("cannot launch now{when}"),
         Why::Stopped(what) => format!("nothing is launched: {what}"),

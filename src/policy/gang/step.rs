@@ -29,7 +29,7 @@ pub fn step(g: &mut Gang, house: &dyn House, now_ms: u64) -> Option<Effect> {
     for _ in 0..8 {
         let before = g.phase.clone();
         if let Some(effect) = advance(g, &seen, house, now_ms) {
-            return Some(effect);
+            return if seen == Seen::Never { effect.unseen() } else { Some(effect) };
         }
         if g.phase == before {
             break;
@@ -70,7 +70,7 @@ pub fn end(g: &mut Gang, then: Then, stage: Stage, text: impl Into<String>, now_
 /// What became of the job, whatever the gang was doing.
 fn watch(g: &mut Gang, seen: &Seen, house: &dyn House, now_ms: u64) {
     match seen {
-        Seen::Unknown => {}
+        Seen::Never | Seen::Unknown => {}
         Seen::Gone => match g.phase {
             Phase::Submitted | Phase::Done => {}
             Phase::Ending { ref mut then, ref mut stage, .. } => {

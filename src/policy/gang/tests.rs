@@ -490,7 +490,11 @@ fn law7_two_paid_attempts_then_an_operator() {
         let names = g.names.clone();
         w.set_nodes(&names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
         let then = next(&mut g, &w, late + 1);
-        assert_eq!(g.former, names, "slurmctld may still have kills for them");
+        assert_eq!((&g.former, g.former_ms), (&names, late + 1), "slurmctld may still have kills for them");
+        assert!(!g.rests(late + 1), "not of a job that never started");
+        let mut requeued = g.clone();
+        requeued.job.as_mut().unwrap().restart = 1;
+        assert!(requeued.rests(late + 1) && !requeued.rests(late + 1 + FORMER_MS));
         match then {
             Some(launch @ Effect::Launch { .. }) if round < PAID_ATTEMPTS => {
                 done(&mut g, &launch, grant(2), &w, late + 2);
@@ -572,6 +576,16 @@ fn throttling_is_never_missing_capacity() {
     let dry = done(&mut g, &launch, answer, &w, 10);
     assert_eq!(dry, None, "nothing is remembered as dry");
     assert!(matches!(g.phase, Phase::Waiting { why: Why::Trouble, .. }), "{:?}", g.phase);
+}
+
+#[test]
+fn law2_a_job_that_got_a_lost_job_s_number_within_its_second_gets_no_fleet_of_that_job_s() {
+    let w = World::new();
+    let (mut lost, mut other) = (gang(), Gang { id: "00000000000000bb".into(), ..gang() });
+    to_launch(&mut lost, &w);
+    to_launch(&mut other, &w);
+    assert_eq!(lost.job, other.job);
+    assert_ne!(lost.token("u"), other.token("u"));
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub struct JobFacts {
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
+    /// Nothing yet by this engine: what has the job's number may be another job, where slurmctld was killed before it saved
+    /// this one.
+    Never,
     /// No snapshot that could tell.
     Unknown,
     /// A complete snapshot does not have it.
@@ -256,6 +259,21 @@ pub enum Effect {
         /// admin_comment.
         comment: String,
     },
+}
+
+impl Effect {
+    /// What is left of it for a job whose record was not seen yet: the number may be another job's by now.
+    pub(super) fn unseen(self) -> Option<Self> {
+        match self {
+            Self::Hold { .. }
+            | Self::Comment { .. }
+            | Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::MoveLocal { .. } => None,
+            Self::Launch { rung, .. } => Some(Self::Launch { rung, comment: None }),
+            other => Some(other),
+        }
+    }
 }
 
 /// Error with its meaning, as [`done`] takes it.

@@ -76,6 +76,7 @@ fn stormed(dir: &Path) -> ExitCode {
         println!("{kills:>5} kills  {boundary}");
     }
     verdict.pending.iter().for_each(|line| println!("pending with a reason: {line}"));
+    verdict.purged.iter().for_each(|line| println!("a race of slurmd's own: {line}"));
     verdict.wrong().for_each(|line| println!("{line}"));
     println!(
         "checker: {} violations; {} jobs and {} starts were not saved when slurmctld was killed, {} jobs pending with a reason",

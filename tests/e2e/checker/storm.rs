@@ -44,6 +44,9 @@ pub struct Verdict {
     pub other: Vec<String>,
     /// Jobs that were pending with a reason at the end.
     pub pending: Vec<String>,
+    /// Jobs whose script slurmd removed as it started (`slurm-22.05 src/common/stepd_api.c` `_handle_stray_script`: whoever
+    /// asks for a step between its socket's bind and listen takes it for a dead one).
+    pub purged: Vec<String>,
 }
 
 impl Verdict {
@@ -87,9 +90,11 @@ struct Storm {
     cancelled: BTreeMap<String, Vec<Value>>,
     /// job → (what, Unix ms) its script wrote.
     ran: BTreeMap<String, Vec<(String, u64)>>,
+    /// Jobs whose scripts slurmds removed.
+    purged: BTreeSet<String>,
 }
 
-/// Judges a directory: an evidence's files and `kills.jsonl`, `submitted.jsonl`, `cancelled.jsonl`, `ran.txt`.
+/// Judges a directory: an evidence's files and `kills.jsonl`, `submitted.jsonl`, `cancelled.jsonl`, `ran.txt`, `purged.txt`.
 ///
 /// # Errors
 /// A file is missing or cannot be read.
@@ -143,7 +148,8 @@ fn read(dir: &Path, verdict: &mut Verdict) -> Res<Storm> {
             ran.entry(job.to_owned()).or_default().push((what.to_owned(), at.parse().unwrap_or_default()));
         }
     }
-    Ok(Storm { evidence: Evidence::read(dir)?, kills, submitted, cancelled, ran })
+    let purged = text("purged.txt")?.lines().map(str::to_owned).collect();
+    Ok(Storm { evidence: Evidence::read(dir)?, kills, submitted, cancelled, ran, purged })
 }
 
 /// The gang that a job's comment names, an array task's with its task.
@@ -231,7 +237,8 @@ impl Storm {
             }
             verdict.jobs += s.tasks;
             verdict.slurm_lost += s.tasks;
-            let next = self.kills.iter().find(|k| k.at_ms >= s.at_ms);
+            // Whose answer came while slurmctld was killed is written down a moment later.
+            let next = self.kills.iter().find(|k| k.at_ms + ANSWER_MS >= s.at_ms);
             if next.is_none_or(|k| k.saved_ms > s.at_ms + SAVED_WITHIN_MS) {
                 verdict
                     .lost
@@ -261,7 +268,7 @@ impl Storm {
                 let reason = word("says").starts_with("[burst ") && !word("says").contains(NO_REASON);
                 // What it waits for has to be there.
                 let at = stuck.and_then(|v| v.get("at_ms")).and_then(Value::as_u64).unwrap_or_default();
-                let granted = word("says").contains("granted");
+                let granted = word("says").contains(") granted, ");
                 let gang = gang_of(fields).unwrap_or_default();
                 let of = |i: &Instance| i.tag("slurm-burst:gang") == gang && i.lived_at(at);
                 let there = !granted || self.evidence.instances.values().any(of);
@@ -269,6 +276,9 @@ impl Storm {
                     true => verdict.pending.push(text),
                     false => verdict.lost.push(format!("lost: {text}")),
                 }
+            }
+            "FAILED" if ends == 0 && self.purged.contains(id) => {
+                verdict.purged.push(format!("job {id}: its script was removed by slurmd"));
             }
             "CANCELLED" if orders().next().is_some() || says.contains("cancelled, as asked") => {}
             _ => verdict.lost.push(format!(

@@ -200,6 +200,7 @@ fn stormed_in(kill: (u64, u64), change: impl Fn(&str, String) -> String) -> stor
         ("kills.jsonl", format!("{{\"boundary\":\"Launch after\",\"at_ms\":{at},\"saved_ms\":{saved}}}\n")),
         ("submitted.jsonl", format!("{{\"job\":7,\"at_ms\":{ASKED},\"nodes\":2,\"tasks\":1}}\n")),
         ("cancelled.jsonl", String::new()),
+        ("purged.txt", String::new()),
         ("ran.txt", format!("begin 7 {STARTED}\nend 7 {}\nend 8 {STARTED}\n", STARTED + 2_000)),
         ("jobs.txt", std::fs::read_to_string(clean().join("jobs.txt")).unwrap()),
         ("nodes.txt", std::fs::read_to_string(clean().join("nodes.txt")).unwrap()),
@@ -241,12 +242,29 @@ fn a_job_that_did_not_run_or_is_gone_is_lost() {
     assert_eq!(verdict.lost.len(), 1, "{verdict:#?}");
     let pending = |t: String| t.replace("JobState=COMPLETED Reason=None", "JobState=PENDING Reason=Priority");
     assert_eq!(stormed(EARLY, "jobs.txt", pending).lost.len(), 2);
+    // slurmd's own race, where its log tells of it and nothing of the job ran.
+    let failed = |file: &str, text: String| match file {
+        "jobs.txt" => {
+            text.replace("JobState=COMPLETED Reason=None", "JobState=FAILED Reason=NonZeroExitCode")
+        }
+        "ran.txt" => format!("begin 7 {STARTED}\nend 8 {STARTED}\n"),
+        _ => text,
+    };
+    assert_eq!(stormed_in(EARLY, failed).lost.len(), 2);
+    let purged =
+        |file: &str, text| if file == "purged.txt" { "7\n8\n".to_owned() } else { failed(file, text) };
+    let verdict = stormed_in(EARLY, purged);
+    assert_eq!((verdict.purged.len(), verdict.lost.len()), (1, 1), "{verdict:#?}");
     // At the end of a storm: (what it says, when) and whether that is a reason to be pending.
     for (says, at, right) in [
         ("[burst 00c0ffee00c0ffee] no capacity", STARTED, true),
         ("no capacity", STARTED, false),
-        ("[burst 00c0ffee00c0ffee] granted, learning addresses", STARTED, true),
-        ("[burst 00c0ffee00c0ffee] granted, learning addresses", STARTED + 3_600_000, false),
+        ("[burst 00c0ffee00c0ffee] 2 x a (on-demand, z) granted, learning addresses", STARTED, true),
+        (
+            "[burst 00c0ffee00c0ffee] 2 x a (on-demand, z) granted, learning addresses",
+            STARTED + 3_600_000,
+            false,
+        ),
     ] {
         let verdict = stormed_in(EARLY, |name, text| match name {
             "jobs.txt" => text.replace("JobState=COMPLETED Reason=None", "JobState=CANCELLED Reason=None"),

@@ -113,11 +113,37 @@ fn a_hold_that_was_not_saved_is_made_again_before_anything_else() {
     assert!(matches!(next(&mut g, &w, 110), Some(Effect::Hold { .. })));
     w.born_ms = 200;
     let mut unseen = g.clone();
-    let job = w.seen.replace(Seen::Unknown);
+    let job = w.seen.replace(Seen::Never);
     assert_eq!(next(&mut g, &w, 210), None, "nothing is known of the job yet");
     assert_eq!(next(&mut unseen, &w, 3_200), Some(Effect::PowerDown), "the bill is not kept waiting for it");
     w.seen.replace(job);
     assert!(matches!(next(&mut g, &w, 220), Some(Effect::Hold { .. })), "{:?}", g.phase);
+}
+
+#[test]
+fn a_record_that_this_engine_has_not_seen_is_not_touched() {
+    // slurmctld lost the job and gave its number to another one: neither a comment nor a release may meet that.
+    let (mut g, mut w) = (gang(), World::new());
+    let launch = to_launch(&mut g, &w);
+    let mut ready = g.clone();
+    done(&mut ready, &launch, grant(2), &w, 10);
+    boot_granted(&mut ready, &w);
+    all_ask(&mut ready);
+    w.set_nodes(&ready.names, &idle());
+    w.born_ms = 100;
+    g.commented.clear();
+    let job = w.seen.replace(Seen::Never);
+    let Some(Effect::Launch { comment, .. }) = next(&mut g, &w, 110) else { panic!("{:?}", g.phase) };
+    assert_eq!(comment, None, "what may have been launched is found out all the same");
+    assert_eq!(next(&mut ready, &w, 110), None);
+    assert!(matches!(ready.phase, Phase::Ready { .. }), "{:?}", ready.phase);
+    let mut held = gang();
+    held.enter(Phase::Held, "held", 20);
+    assert_eq!(next(&mut held, &w, 110), None);
+    w.seen.replace(job);
+    assert!(matches!(next(&mut ready, &w, 120), Some(Effect::Release { .. })), "{:?}", ready.phase);
+    assert!(matches!(next(&mut held, &w, 120), Some(Effect::Hold { .. })), "{:?}", held.phase);
+    assert!(matches!(next(&mut g, &w, 120), Some(Effect::Launch { comment: Some(_), .. })), "{:?}", g.phase);
 }
 
 #[test]

@@ -241,6 +241,24 @@ impl Storm {
         if out.ok() { Ok(burst_e2e::show::records(&out.out)) } else { Err(out.text()) }
     }
 
+    /// Jobs whose scripts slurmds say they have removed, a line each.
+    fn purged(&self) -> Res<String> {
+        let dir = self.c.at.file("log");
+        let mut jobs = String::new();
+        for entry in std::fs::read_dir(&dir).context(dir.display())?.flatten() {
+            if !entry.file_name().to_string_lossy().starts_with("slurmd.") {
+                continue;
+            }
+            let log = std::fs::read_to_string(entry.path()).context(entry.path().display())?;
+            for line in log.lines().filter(|l| l.contains("Purging vestigial job script")) {
+                let job =
+                    line.rsplit_once("/job").and_then(|(_, r)| r.split('/').next()?.parse::<u32>().ok());
+                jobs.extend(job.map(|j| format!("{j}\n")));
+            }
+        }
+        Ok(jobs)
+    }
+
     /// The separate checker's verdict.
     fn judge(&self, boundaries: &str) -> Res<bool> {
         let dir = self.c.evidence()?;
@@ -252,6 +270,7 @@ impl Storm {
             ("cancelled.jsonl", lines(&self.load.cancelled)),
             ("boundaries.txt", boundaries.to_owned()),
             ("ran.txt", ran),
+            ("purged.txt", self.purged()?),
         ] {
             std::fs::write(dir.join(name), text).context(name)?;
         }
