@@ -547,7 +547,7 @@ impl Core {
     /// Tells job_modify which jobs are ours.
     pub(crate) fn publish(&self) {
         let mut managed = HashMap::new();
-        for slot in self.slots.values().filter(|s| s.gang.is_living()) {
+        for slot in self.slots.values().filter(|s| s.gang.is_living() && s.seen != Seen::Gone) {
             if let Some(job) = &slot.gang.job {
                 managed.insert(job.id, Managed { gang: slot.gang.key(), uid: slot.gang.uid });
                 // `12` names all tasks of an array.

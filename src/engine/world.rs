@@ -11,7 +11,7 @@ use burst_policy::{
     parts::{self, Part},
     spending::Stop,
 };
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 pub(crate) struct World<'a> {
     pub core: &'a Core,
@@ -113,9 +113,10 @@ impl House for World<'_> {
         };
         let mine = |name: &String| !self.core.taken.contains(name) || (own(name) && !at_work(name));
         let free = |name: &&String| mine(name) && self.core.node_view(name).is_free();
-        let former = self.own.map(|g| g.former.iter().collect()).unwrap_or_default();
-        let rests = self.own.is_some_and(|g| g.rests(self.core.now()));
-        chosen(block.names.iter().filter(free), (&former, rests), count as usize)
+        let none = BTreeSet::new();
+        let former = self.own.map_or(&none, |g| &g.former);
+        let rests = self.own.is_some_and(|g| g.rests(self.core.born_ms, self.core.now()));
+        chosen(block.names.iter().filter(free), (former, rests), count as usize)
     }
 
     fn dry_until(&self, gang: &Gang, rung: &Rung) -> Option<u64> {
@@ -194,11 +195,11 @@ impl House for World<'_> {
 /// The first names, those of the life before only where there are no others, and not while they rest.
 fn chosen<'a>(
     free: impl Iterator<Item = &'a String> + Clone,
-    (former, rests): (&HashSet<&String>, bool),
+    (former, rests): (&BTreeSet<String>, bool),
     count: usize,
 ) -> Option<Vec<String>> {
-    let others = free.clone().filter(|n| !former.contains(n));
-    let again = free.filter(|n| !rests && former.contains(n));
+    let others = free.clone().filter(|n| !former.contains(*n));
+    let again = free.filter(|n| !rests && former.contains(*n));
     let names: Vec<String> = others.chain(again).take(count).cloned().collect();
     (names.len() == count).then_some(names)
 }
@@ -211,7 +212,7 @@ mod tests {
     fn names_of_the_life_before_are_taken_last() {
         let all = ["a", "b", "c", "d"].map(str::to_owned);
         let names = |former: &[&str], rests, count| {
-            let former = all.iter().filter(|n| former.contains(&n.as_str())).collect();
+            let former = former.iter().map(|n| (*n).to_owned()).collect();
             chosen(all.iter(), (&former, rests), count).map(|n| n.concat())
         };
         assert_eq!(names(&[], true, 2).as_deref(), Some("ab"));

@@ -23,7 +23,10 @@ use crate::{admit::Rung, admit::Verdict, classify::Class, config::Pool};
 use burst_plan::{Geometry, Request};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 pub use done::{Outcome, done};
 pub use phase::*;
@@ -37,7 +40,7 @@ pub struct JobKey {
     pub id: u32,
     /// `12` or `12_3`: what updates and people use.
     pub text: String,
-    /// Submit time, Unix seconds.
+    /// Submit time, Unix seconds; a requeue sets it anew (`slurm-22.05 src/slurmctld/job_mgr.c` `batch_requeue_fini`).
     pub submit: u64,
     /// `restart_cnt` this gang serves.
     pub restart: u32,
@@ -206,10 +209,13 @@ pub struct Gang {
     pub worst: Option<burst_plan::MicroUsd>,
     /// Reserved names.
     pub names: Vec<String>,
-    /// Names of the life before. slurmctld tries a kill that a dead node did not take again for minutes (`slurm-22.05
+    /// Nodes its job was last seen on, as Slurm writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ran_on: String,
+    /// Names of lives before. slurmctld tries a kill that a dead node did not take again (`slurm-22.05
     /// src/slurmctld/agent.c`), and a requeued job has its old number: on the same name it would be hit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former: BTreeSet<String>,
     /// When they were given back, Unix ms.
     #[serde(default)]
     pub former_ms: u64,
@@ -298,7 +304,8 @@ impl Gang {
             won: None,
             worst: None,
             names: Vec::new(),
-            former: Vec::new(),
+            ran_on: String::new(),
+            former: BTreeSet::new(),
             former_ms: 0,
             members: Vec::new(),
             retired: Vec::new(),
@@ -339,19 +346,31 @@ impl Gang {
     /// saved a job gives that job's number to another one, which may be submitted in the same second.
     #[must_use]
     pub fn token(&self, cluster: &str) -> String {
-        let (job, submit, restart) =
-            self.job.as_ref().map_or(("", 0, 0), |j| (j.text.as_str(), j.submit, j.restart));
+        let (job, restart) = self.job.as_ref().map_or(("", 0), |j| (j.text.as_str(), j.restart));
         let (gang, attempt, intent) = (self.key(), self.attempt, self.intent);
-        let text = format!("{cluster}|{gang}|{job}|{submit}|{restart}|{attempt}|{intent}");
+        let text = format!("{cluster}|{gang}|{job}|{restart}|{attempt}|{intent}");
         let hash = Sha256::digest(text.as_bytes());
         hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
     }
 
-    /// Whether its job, requeued, may still be killed on its former names.
+    /// Whether its job may still be killed on its former names. A slurmctld that starts sends such kills anew.
     #[must_use]
-    pub fn rests(&self, now_ms: u64) -> bool {
-        let requeued = self.job.as_ref().is_some_and(|j| j.restart > 0);
-        requeued && !self.former.is_empty() && now_ms < self.former_ms + FORMER_MS
+    pub fn rests(&self, born_ms: u64, now_ms: u64) -> bool {
+        !self.former.is_empty() && now_ms < self.former_ms.max(born_ms) + FORMER_MS
+    }
+
+    /// Remembers where its job was seen, by whatever slurmctld believes.
+    fn saw_on(&mut self, j: &JobView, born_ms: u64, now_ms: u64) {
+        let there = matches!(j.state, 1 | 2) || j.completing;
+        if !there || j.nodes.is_empty() || j.nodes == self.ran_on {
+            return;
+        }
+        if !self.rests(born_ms, now_ms) {
+            self.former.clear();
+        }
+        self.former.extend(burst_plan::hostlist::expand(&j.nodes).unwrap_or_default());
+        self.former_ms = now_ms;
+        self.ran_on.clone_from(&j.nodes);
     }
 
     /// The job as people write it; the gang's id before it is known.
@@ -395,7 +414,7 @@ impl Gang {
             _ => "slurmctld was killed before it saved how the job ended: a new gang follows",
         };
         let key = self.job.get_or_insert_with(|| JobKey::of(j));
-        (key.id, key.restart) = (j.id, j.restarts);
+        (key.id, key.submit, key.restart) = (j.id, j.submit, j.restarts);
         (self.rung, self.rounds, self.dry_since_ms) = (0, 0, None);
         self.commented.clear();
         self.enter(Phase::Held, text, now_ms);

@@ -142,11 +142,16 @@ pub struct Tables {
     pub(crate) excused: BTreeSet<String>,
     /// Jobs that slurmctld believes to run because it has forgotten that they were over.
     pub(crate) ghosts: BTreeSet<u32>,
+    /// Kills under way: job, name, until true ms.
+    kills: Vec<(u32, String, u64)>,
     saved: Option<Saved>,
     saved_ms: u64,
     /// The scheduler does nothing before, true ms.
     pub(crate) dust_ms: u64,
 }
+
+/// How long slurmctld tries to connect for a kill (slurm-22.05 src/common/slurm_protocol_api.c).
+const KILLS_MS: u64 = 10_000;
 
 /// What slurmctld saved: jobs, nodes, and the last number it gave.
 type Saved = (BTreeMap<u32, Job>, BTreeMap<String, Node>, u32);
@@ -178,6 +183,7 @@ impl Slurm {
             killed: BTreeSet::new(),
             excused: BTreeSet::new(),
             ghosts: BTreeSet::new(),
+            kills: Vec::new(),
             saved: None,
             saved_ms: 0,
             dust_ms: 0,
@@ -225,6 +231,10 @@ impl Slurm {
         // Numbers of jobs that it lost are given again.
         t.next = last;
         let mut now = std::mem::replace(&mut t.jobs, jobs);
+        // Those of its own life are gone; to what is completing on paper they are sent again.
+        let until = self.dice.true_ms() + KILLS_MS;
+        let completing = t.jobs.values().filter(|j| j.completing.is_some());
+        t.kills = completing.flat_map(|j| j.nodes.iter().map(|n| (j.id, n.clone(), until))).collect();
         for (id, j) in &t.jobs {
             let was = now.remove(id);
             let forgot = |what: &str| {
@@ -280,6 +290,7 @@ impl Slurm {
         if number == 7 && j.requeue && ran {
             j.state = State::Pending;
             j.restarts += 1;
+            j.submit = now / 1_000;
             // cred_expire (slurm-22.05 job_mgr.c `_job_requeue_op`), shorter here.
             j.eligible = now / 1_000 + self.dice.range(2, 20);
             self.note(format!("job {} is pending again, eligible at {}", j.text(), j.eligible));
@@ -289,6 +300,7 @@ impl Slurm {
             j.over_ms = now;
         }
         if ran {
+            t.kills.extend(j.nodes.iter().map(|n| (id, n.clone(), now + KILLS_MS)));
             j.completing = Some(now + self.dice.range(50, 3_000));
         }
         t.version += 1;
@@ -543,6 +555,10 @@ impl Slurm {
                 if !on || !(dead || alive.get(&instance) == Some(&key)) {
                     self.broke(format!("job {} started on {name} without an instance of its own", j.text()));
                 }
+            }
+            t.kills.retain(|(_, _, until)| *until > now);
+            if t.kills.iter().any(|(id, name, _)| *id == j.id && names.contains(name)) {
+                self.broke(format!("job {} started on {names:?} into a kill of its life before", j.text()));
             }
             if names.iter().collect::<BTreeSet<_>>().len() != j.want {
                 self.broke(format!("job {} started on part of its nodes", j.text()));

@@ -5,7 +5,7 @@ use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
     shared::Msg,
 };
-use burst_policy::gang::{JobView, Phase, Seen, Stage};
+use burst_policy::gang::{Gang, JobView, Phase, Seen, Stage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Looks nobody waits for (ms).
@@ -285,14 +285,16 @@ impl Core {
         for (key, slot) in &mut self.slots {
             let covered = uid.is_none_or(|u| u == slot.gang.uid);
             // A record that was never seen may only be on its way.
-            let late = matches!(slot.gang.phase, Phase::Submitted)
-                && at_ms >= slot.gang.since_ms + burst_policy::gang::step::RECORD_MS;
+            let late =
+                slot.gang.job.is_none() && at_ms >= slot.gang.since_ms + burst_policy::gang::step::RECORD_MS;
             if covered && !known.contains(key) && (slot.gang.job.is_some() || late) {
                 if at_ms < slot.effect_ms || slot.busy.is_some() {
                     slot.missed = true;
                 } else if slot.seen != Seen::Gone {
                     slot.seen = Seen::Gone;
                     self.dirty.insert(key.clone());
+                    // Its number may be given again.
+                    renamed = true;
                 }
             }
         }
@@ -302,7 +304,7 @@ impl Core {
         self.see_arrays(at_ms, uid, &metas);
     }
 
-    /// A managed job whose comment somebody else has written over: known by its number and submit time, and tagged again.
+    /// A managed job whose comment somebody else has written over: known by number, owner and submit time, and tagged again.
     fn untagged(
         &mut self,
         record: JobRecord,
@@ -310,12 +312,18 @@ impl Core {
         metas: &mut Vec<(String, JobRecord)>,
     ) {
         let Some(known) = self.hands.shared.managed.load().get(&record.view.id).cloned() else { return };
+        // A number may be another job's: of one that slurmctld, killed, has lost.
+        let same =
+            |g: &Gang| g.uid == record.uid && g.job.as_ref().is_some_and(|k| k.submit == record.view.submit);
         if record.array_rest.is_some() {
-            metas.push((known.gang, record));
+            let tasks = self.slots.values().map(|s| &s.gang).filter(|g| g.id == known.gang);
+            if self.arrays.get(&known.gang).map(|a| &a.gang).into_iter().chain(tasks).any(same) {
+                metas.push((known.gang, record));
+            }
             return;
         }
         let Some(slot) = self.slots.get_mut(&known.gang) else { return };
-        if slot.gang.job.as_ref().is_some_and(|k| k.submit == record.view.submit) {
+        if same(&slot.gang) {
             slot.gang.commented.clear();
             let mut view = record.view.clone();
             if let Some(job) = &slot.gang.job {

@@ -97,9 +97,7 @@ pub(super) fn ending(
 }
 
 fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {
-    if g.powered && !g.names.is_empty() {
-        (g.former, g.former_ms) = (g.all_names().cloned().collect(), now);
-    }
+    g.former_ms = now;
     g.names.clear();
     g.members.clear();
     g.retired.clear();

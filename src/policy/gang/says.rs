@@ -159,7 +159,7 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
             format!("EC2's calls fail one after another ({calls}: {code}): it is left alone{when}")
         }
         Why::Names => {
-            let own = if g.rests(g.since_ms) { ", or were this job's a moment ago" } else { "" };
+            let own = if g.former.is_empty() { "" } else { ", or were this job's a moment ago" };
             format!("all node names of the pool are in use by other gangs{own}{when}")
         }
         Why::Budget(text) => format!("nothing is launched: {text}{when}"),

@@ -92,6 +92,7 @@ fn watch(g: &mut Gang, seen: &Seen, house: &dyn House, now_ms: u64) {
 }
 
 fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
+    g.saw_on(j, house.born_ms(), now_ms);
     if matches!(g.phase, Phase::Done) {
         return;
     }
@@ -105,6 +106,8 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     // slurmctld was killed before it saved a requeue: the next one has the same number.
     if let Some(k) = &mut g.job {
         k.restart = k.restart.min(j.restarts);
+        // What tells the record from another one of that number: by now it may be another time, too.
+        k.submit = j.submit;
     }
     if over {
         match &mut g.phase {

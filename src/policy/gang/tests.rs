@@ -490,11 +490,7 @@ fn law7_two_paid_attempts_then_an_operator() {
         let names = g.names.clone();
         w.set_nodes(&names, &NodeView { idle: true, powered_down: true, ..NodeView::default() });
         let then = next(&mut g, &w, late + 1);
-        assert_eq!((&g.former, g.former_ms), (&names, late + 1), "slurmctld may still have kills for them");
-        assert!(!g.rests(late + 1), "not of a job that never started");
-        let mut requeued = g.clone();
-        requeued.job.as_mut().unwrap().restart = 1;
-        assert!(requeued.rests(late + 1) && !requeued.rests(late + 1 + FORMER_MS));
+        assert!(g.former.is_empty(), "no kill can be under way to a job that never started");
         match then {
             Some(launch @ Effect::Launch { .. }) if round < PAID_ATTEMPTS => {
                 done(&mut g, &launch, grant(2), &w, late + 2);
@@ -528,13 +524,13 @@ fn a_requeue_is_held_at_once_and_gets_a_new_gang() {
     done(&mut g, &release, Outcome::Ok, &w, 23);
     w.edit(|v| (v.held, v.state) = (false, 1));
     next(&mut g, &w, 30);
-    w.edit(|v| (v.state, v.restarts) = (0, 1));
+    w.edit(|v| (v.state, v.restarts, v.submit) = (0, 1, 35));
     let hold = next(&mut g, &w, 40).expect("hold");
     assert!(matches!(hold, Effect::Hold { .. }), "{hold:?}");
     done(&mut g, &hold, Outcome::Ok, &w, 41);
     w.edit(|v| v.held = true);
     assert_eq!(next(&mut g, &w, 42), Some(Effect::PowerDown));
-    assert_eq!(g.job.as_ref().map(|j| j.restart), Some(1));
+    assert_eq!(g.job.as_ref().map(|j| (j.restart, j.submit)), Some((1, 35)));
 }
 
 #[test]

@@ -17,6 +17,8 @@ const SAVE_MS: u64 = 2_000;
 const SAVED_WITHIN_MS: u64 = 8_000;
 /// A job starts no earlier after its submission than this, and `sbatch` answers sooner.
 const ANSWER_MS: u64 = 500;
+/// An answer is written down within this.
+const WRITTEN_MS: u64 = 100;
 
 /// What a job is told in its first moment: no reason to be pending for ever.
 const NO_REASON: &str = "held: nodes will be launched for it";
@@ -90,8 +92,8 @@ struct Storm {
     cancelled: BTreeMap<String, Vec<Value>>,
     /// job → (what, Unix ms) its script wrote.
     ran: BTreeMap<String, Vec<(String, u64)>>,
-    /// Jobs whose scripts slurmds removed.
-    purged: BTreeSet<String>,
+    /// (job, Unix ms) of scripts that slurmds removed.
+    purged: Vec<(String, u64)>,
 }
 
 /// Judges a directory: an evidence's files and `kills.jsonl`, `submitted.jsonl`, `cancelled.jsonl`, `ran.txt`, `purged.txt`.
@@ -148,7 +150,9 @@ fn read(dir: &Path, verdict: &mut Verdict) -> Res<Storm> {
             ran.entry(job.to_owned()).or_default().push((what.to_owned(), at.parse().unwrap_or_default()));
         }
     }
-    let purged = text("purged.txt")?.lines().map(str::to_owned).collect();
+    let purged = text("purged.txt")?;
+    let purged = purged.lines().filter_map(|l| l.split_once(' '));
+    let purged = purged.map(|(job, at)| (job.to_owned(), at.parse().unwrap_or_default())).collect();
     Ok(Storm { evidence: Evidence::read(dir)?, kills, submitted, cancelled, ran, purged })
 }
 
@@ -238,7 +242,7 @@ impl Storm {
             verdict.jobs += s.tasks;
             verdict.slurm_lost += s.tasks;
             // Whose answer came while slurmctld was killed is written down a moment later.
-            let next = self.kills.iter().find(|k| k.at_ms + ANSWER_MS >= s.at_ms);
+            let next = self.kills.iter().find(|k| k.at_ms + WRITTEN_MS >= s.at_ms);
             if next.is_none_or(|k| k.saved_ms > s.at_ms + SAVED_WITHIN_MS) {
                 verdict
                     .lost
@@ -277,7 +281,10 @@ impl Storm {
                     false => verdict.lost.push(format!("lost: {text}")),
                 }
             }
-            "FAILED" if ends == 0 && self.purged.contains(id) => {
+            "FAILED"
+                if !self.ran.get(id).into_iter().flatten().any(|(_, at)| *at >= since)
+                    && self.purged.iter().any(|(job, at)| job == id && *at >= since) =>
+            {
                 verdict.purged.push(format!("job {id}: its script was removed by slurmd"));
             }
             "CANCELLED" if orders().next().is_some() || says.contains("cancelled, as asked") => {}

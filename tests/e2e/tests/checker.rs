@@ -247,14 +247,17 @@ fn a_job_that_did_not_run_or_is_gone_is_lost() {
         "jobs.txt" => {
             text.replace("JobState=COMPLETED Reason=None", "JobState=FAILED Reason=NonZeroExitCode")
         }
-        "ran.txt" => format!("begin 7 {STARTED}\nend 8 {STARTED}\n"),
+        "ran.txt" => format!("end 7 {}\nend 8 {STARTED}\n", ASKED - 60_000),
         _ => text,
     };
     assert_eq!(stormed_in(EARLY, failed).lost.len(), 2);
-    let purged =
-        |file: &str, text| if file == "purged.txt" { "7\n8\n".to_owned() } else { failed(file, text) };
-    let verdict = stormed_in(EARLY, purged);
-    assert_eq!((verdict.purged.len(), verdict.lost.len()), (1, 1), "{verdict:#?}");
+    for (at, right) in [(STARTED, 1), (ASKED - 60_000, 0)] {
+        let verdict = stormed_in(EARLY, |file, text| match file {
+            "purged.txt" => format!("7 {at}\n8 {at}\n"),
+            _ => failed(file, text),
+        });
+        assert_eq!((verdict.purged.len(), verdict.lost.len()), (right, 2 - right), "{verdict:#?}");
+    }
     // At the end of a storm: (what it says, when) and whether that is a reason to be pending.
     for (says, at, right) in [
         ("[burst 00c0ffee00c0ffee] no capacity", STARTED, true),

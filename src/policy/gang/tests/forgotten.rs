@@ -147,6 +147,26 @@ fn a_record_that_this_engine_has_not_seen_is_not_touched() {
 }
 
 #[test]
+fn names_that_its_job_was_seen_on_rest_until_old_kills_are_gone() {
+    let (mut g, w) = running();
+    let set =
+        |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<std::collections::BTreeSet<_>>();
+    w.edit(|v| v.nodes = g.names.join(","));
+    next(&mut g, &w, 110);
+    let own: std::collections::BTreeSet<String> = g.names.iter().cloned().collect();
+    assert_eq!(g.former, own);
+    assert!(g.rests(0, 110 + FORMER_MS - 1) && !g.rests(0, 110 + FORMER_MS));
+    assert!(g.rests(50_000, 110 + FORMER_MS), "a slurmctld that starts sends its kills anew");
+    // An older table: it is believed to run where it ran a life ago.
+    w.edit(|v| v.nodes = "efa7-[0088-0089]".into());
+    next(&mut g, &w, 200);
+    assert!(g.former.is_superset(&own) && g.former.is_superset(&set(&["efa7-0088", "efa7-0089"])));
+    w.edit(|v| v.nodes = "efa7-0090".into());
+    next(&mut g, &w, 200 + FORMER_MS);
+    assert_eq!(g.former, set(&["efa7-0090"]), "those of long ago are usable again");
+}
+
+#[test]
 fn a_job_whose_gang_was_over_before_is_wanted_again_and_one_that_was_moved_is_not() {
     let (mut g, w) = running();
     (g.names, g.members, g.powered) = (Vec::new(), Vec::new(), false);

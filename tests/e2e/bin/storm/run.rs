@@ -5,7 +5,7 @@ use crate::quota::{Dice, Quota};
 use burst_e2e::proc::{TICK, run, wait_until};
 use burst_e2e::show::field;
 use burst_e2e::spec::bin_dir;
-use burst_e2e::time::now_ms;
+use burst_e2e::time::{now_ms, parse};
 use burst_e2e::{Cluster, ClusterSpec, Context, Res, User};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -241,7 +241,7 @@ impl Storm {
         if out.ok() { Ok(burst_e2e::show::records(&out.out)) } else { Err(out.text()) }
     }
 
-    /// Jobs whose scripts slurmds say they have removed, a line each.
+    /// Jobs whose scripts slurmds say they have removed, and when (Unix ms), a line each.
     fn purged(&self) -> Res<String> {
         let dir = self.c.at.file("log");
         let mut jobs = String::new();
@@ -253,7 +253,8 @@ impl Storm {
             for line in log.lines().filter(|l| l.contains("Purging vestigial job script")) {
                 let job =
                     line.rsplit_once("/job").and_then(|(_, r)| r.split('/').next()?.parse::<u32>().ok());
-                jobs.extend(job.map(|j| format!("{j}\n")));
+                let at = line.get(1..24).and_then(parse);
+                jobs.extend(job.zip(at).map(|(j, at)| format!("{j} {at}\n")));
             }
         }
         Ok(jobs)

@@ -13,7 +13,8 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
     let spec = spec("requeue").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5");
     let c = Cluster::start(spec).unwrap();
     let sim = c.sim.as_ref().unwrap();
-    let script = "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";
+    let script =
+        "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME\nsleep 10";
     let job = submit(&c, 4, &["--requeue", "--open-mode=truncate"], script);
     c.wait_job(job, "RUNNING", S).unwrap();
     c.snapshot().unwrap();
@@ -30,6 +31,11 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
         Ok((new == 4).then_some(()))
     })
     .unwrap();
+    // A requeue has set its submit time anew, and without our tag it is known by that.
+    c.wait_job(job, "RUNNING", S).unwrap();
+    let id = format!("JobId={job}");
+    assert!(c.scontrol(&["update", &id, "AdminComment=looked at by ops"]).unwrap().ok());
+    c.wait_says(job, "running on 4 x", S).unwrap();
     ran(&c, job, 4);
     assert_eq!(field(&c.job(job).unwrap(), "Restarts"), "1");
     finish(c);
