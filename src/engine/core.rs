@@ -547,14 +547,16 @@ impl Core {
     /// Tells job_modify which jobs are ours.
     pub(crate) fn publish(&self) {
         let mut managed = HashMap::new();
-        for slot in self.slots.values().filter(|s| s.gang.is_living() && s.seen != Seen::Gone) {
+        let living = || self.slots.values().filter(|s| s.gang.is_living());
+        // The number of a job that is gone may be another one's.
+        let there = living().filter(|s| s.seen != Seen::Gone);
+        for slot in there.chain(living().filter(|s| s.seen == Seen::Gone)) {
             if let Some(job) = &slot.gang.job {
-                managed.insert(job.id, Managed { gang: slot.gang.key(), uid: slot.gang.uid });
+                let (key, uid) = (slot.gang.key(), slot.gang.uid);
+                managed.entry(job.id).or_insert(Managed { gang: key, uid });
                 // `12` names all tasks of an array.
                 if let Some(base) = job.text.split('_').next().and_then(|t| t.parse().ok()) {
-                    managed
-                        .entry(base)
-                        .or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid: slot.gang.uid });
+                    managed.entry(base).or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid });
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use crate::{
     guard::PANICS_MOST,
-    shim::{self, Job, Message},
+    shim::{self, BURST_UNSET, Job, Message},
     startup, view,
 };
 use burst_engine::{
@@ -173,7 +173,8 @@ fn hand_over(
 ) -> Result<CString, String> {
     let intake = Intake {
         id: new_id(),
-        uid,
+        // Root and operators may submit for somebody else; slurmctld has checked that already.
+        uid: if v.user_id == BURST_UNSET { uid } else { v.user_id },
         name: shim::text(&v.name),
         at_ms: burst_engine::start::now_ms(),
         user_hold: v.priority == 0,

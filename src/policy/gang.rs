@@ -342,13 +342,11 @@ impl Gang {
         }
     }
 
-    /// The client token of the current intent (docs/WIRE.md). The gang is part of it: a slurmctld that was killed before it
-    /// saved a job gives that job's number to another one, which may be submitted in the same second.
+    /// The client token of the current intent (docs/WIRE.md). Nothing of the job is part of it: a slurmctld that was killed
+    /// forgets a requeue, and gives a lost job's number to another one, within the same second even.
     #[must_use]
     pub fn token(&self, cluster: &str) -> String {
-        let (job, restart) = self.job.as_ref().map_or(("", 0), |j| (j.text.as_str(), j.restart));
-        let (gang, attempt, intent) = (self.key(), self.attempt, self.intent);
-        let text = format!("{cluster}|{gang}|{job}|{restart}|{attempt}|{intent}");
+        let text = format!("{cluster}|{}|{}|{}", self.key(), self.attempt, self.intent);
         let hash = Sha256::digest(text.as_bytes());
         hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
     }
@@ -362,15 +360,21 @@ impl Gang {
     /// Remembers where its job was seen, by whatever slurmctld believes.
     fn saw_on(&mut self, j: &JobView, born_ms: u64, now_ms: u64) {
         let there = matches!(j.state, 1 | 2) || j.completing;
-        if !there || j.nodes.is_empty() || j.nodes == self.ran_on {
-            return;
+        if there && !j.nodes.is_empty() && j.nodes != self.ran_on {
+            let names = burst_plan::hostlist::expand(&j.nodes).unwrap_or_default();
+            self.ran(names, born_ms, now_ms);
+            self.ran_on.clone_from(&j.nodes);
         }
-        if !self.rests(born_ms, now_ms) {
+    }
+
+    /// Its job was on these names. Those of long ago are forgotten, but not where these are only the rest of them: a job that
+    /// completes is shown without its dead nodes (`slurm-22.05 src/slurmctld/job_mgr.c` `pack_job`, node_bitmap_cg).
+    fn ran(&mut self, names: Vec<String>, born_ms: u64, now_ms: u64) {
+        if !self.rests(born_ms, now_ms) && !names.iter().all(|n| self.former.contains(n)) {
             self.former.clear();
         }
-        self.former.extend(burst_plan::hostlist::expand(&j.nodes).unwrap_or_default());
+        self.former.extend(names);
         self.former_ms = now_ms;
-        self.ran_on.clone_from(&j.nodes);
     }
 
     /// The job as people write it; the gang's id before it is known.
@@ -417,6 +421,7 @@ impl Gang {
         (key.id, key.submit, key.restart) = (j.id, j.submit, j.restarts);
         (self.rung, self.rounds, self.dry_since_ms) = (0, 0, None);
         self.commented.clear();
+        self.former_ms = now_ms;
         self.enter(Phase::Held, text, now_ms);
     }
 

@@ -372,6 +372,8 @@ impl Slurm {
         if !self.up.load(Ordering::Relaxed) {
             let mut t = self.tables();
             t.dust_ms = now + DUST_MS;
+            // A slurmctld that starts sends its kills anew.
+            t.kills.iter_mut().for_each(|k| k.2 = now + KILLS_MS);
             // Nor is a node set DOWN before its second ping, a third of SlurmdTimeout later (ping_nodes.c `ping_nodes`).
             t.nodes.values_mut().for_each(|n| n.silent = None);
             return;

@@ -5,7 +5,7 @@ use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
     shared::Msg,
 };
-use burst_policy::gang::{Gang, JobView, Phase, Seen, Stage};
+use burst_policy::gang::{Gang, JobKey, JobView, Phase, Seen, Stage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Looks nobody waits for (ms).
@@ -278,6 +278,7 @@ impl Core {
             }
             let seen = Seen::Is(view);
             if slot.seen != seen {
+                renamed |= slot.seen == Seen::Gone;
                 slot.seen = seen;
                 self.dirty.insert(key);
             }
@@ -313,8 +314,11 @@ impl Core {
     ) {
         let Some(known) = self.hands.shared.managed.load().get(&record.view.id).cloned() else { return };
         // A number may be another job's: of one that slurmctld, killed, has lost.
-        let same =
-            |g: &Gang| g.uid == record.uid && g.job.as_ref().is_some_and(|k| k.submit == record.view.submit);
+        let same = |g: &Gang| {
+            // A requeue sets the submit time anew.
+            let life = |k: &JobKey| k.submit == record.view.submit || record.view.restarts > k.restart;
+            g.uid == record.uid && g.job.as_ref().is_some_and(life)
+        };
         if record.array_rest.is_some() {
             let tasks = self.slots.values().map(|s| &s.gang).filter(|g| g.id == known.gang);
             if self.arrays.get(&known.gang).map(|a| &a.gang).into_iter().chain(tasks).any(same) {

@@ -160,7 +160,7 @@ fn waiting(g: &Gang, why: &Why, until_ms: Option<u64>) -> String {
         }
         Why::Names => {
             let own = if g.former.is_empty() { "" } else { ", or were this job's a moment ago" };
-            format!("all node names of the pool are in use by other gangs{own}{when}")
+            format!("all node names of the pool are in use by other gangs{own}; looked at every 3 s")
         }
         Why::Budget(text) => format!("nothing is launched: {text}{when}"),
         Why::Trouble => format!("cannot launch now{when}"),

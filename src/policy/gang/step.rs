@@ -14,6 +14,7 @@ pub const RECORD_MS: u64 = 60_000;
 const DRY_SHOWN: usize = 4;
 /// Pause between looks at names, ms.
 const NAMES_MS: u64 = 3_000;
+const NO_NAMES: &str = "no free node names";
 /// A plan of a pool in dry-run mode is made anew after this time, ms: prices and names change.
 const DRY_MS: u64 = 900_000;
 /// A name that does not go down is asked again after this time (ms).
@@ -119,6 +120,11 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
     // A hostlist is long: it is expanded only where somebody asks.
     let on_its_own = |g: &Gang| (j.state == 1 || j.state == 2) && !j.completing && on_members(g, &j.nodes);
     if restarted {
+        if g.powered {
+            // Perhaps it ran between two looks.
+            let names = g.all_names().cloned().collect();
+            g.ran(names, house.born_ms(), now_ms);
+        }
         let key = g.job.get_or_insert_with(|| JobKey::of(j));
         key.restart = j.restarts;
         if matches!(g.phase, Phase::Running | Phase::Ready { .. } | Phase::Released { .. }) && on_its_own(g) {
@@ -264,7 +270,7 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
                 Why::Limits(_) => until_ms.is_none_or(|t| now >= t),
                 _ => until_ms.is_none_or(|t| now >= t),
             };
-            if free && turns::waits(&why) {
+            if free && (turns::waits(&why) || why == Why::Names) {
                 // Asking for its turn again is nothing new.
                 g.phase = Phase::Planned;
             } else if free {
@@ -483,8 +489,12 @@ fn plan(g: &mut Gang, j: &JobView, house: &dyn House, now: u64) -> Option<Effect
     }
     g.rung = 0;
     if no_names {
-        let until_ms = Some(now + NAMES_MS);
-        g.enter(Phase::Waiting { until_ms, why: Why::Names }, "no free node names", now);
+        let waiting = Phase::Waiting { until_ms: Some(now + NAMES_MS), why: Why::Names };
+        match g.history.last() {
+            // Looked at again, and nothing new.
+            Some(last) if last.phase == waiting.label() && last.text == NO_NAMES => g.phase = waiting,
+            _ => g.enter(waiting, NO_NAMES, now),
+        }
         return None;
     }
     exhausted(g, house, &admission, now)
