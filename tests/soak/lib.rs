@@ -12,6 +12,7 @@ mod cloud;
 mod crowd;
 mod dice;
 mod expire;
+mod kills;
 mod laws;
 mod life;
 mod money;

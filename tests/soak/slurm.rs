@@ -1,6 +1,6 @@
 //! slurmctld as far as the engine can see it: job table, node table, power saving, a scheduler, and its own laws.
 
-use crate::{dice::Dice, laws::Laws};
+use crate::{dice::Dice, kills, laws::Laws};
 use burst_cloud::fake::FakeCloud;
 use burst_engine::core::tag_of;
 use std::{
@@ -142,16 +142,13 @@ pub struct Tables {
     pub(crate) excused: BTreeSet<String>,
     /// Jobs that slurmctld believes to run because it has forgotten that they were over.
     pub(crate) ghosts: BTreeSet<u32>,
-    /// Kills under way: job, name, until true ms.
-    kills: Vec<(u32, String, u64)>,
+    /// Kills under way.
+    pub(crate) kills: Vec<kills::Kill>,
     saved: Option<Saved>,
     saved_ms: u64,
     /// The scheduler does nothing before, true ms.
     pub(crate) dust_ms: u64,
 }
-
-/// How long slurmctld tries to connect for a kill (slurm-22.05 src/common/slurm_protocol_api.c).
-const KILLS_MS: u64 = 10_000;
 
 /// What slurmctld saved: jobs, nodes, and the last number it gave.
 type Saved = (BTreeMap<u32, Job>, BTreeMap<String, Node>, u32);
@@ -231,10 +228,6 @@ impl Slurm {
         // Numbers of jobs that it lost are given again.
         t.next = last;
         let mut now = std::mem::replace(&mut t.jobs, jobs);
-        // Those of its own life are gone; to what is completing on paper they are sent again.
-        let until = self.dice.true_ms() + KILLS_MS;
-        let completing = t.jobs.values().filter(|j| j.completing.is_some());
-        t.kills = completing.flat_map(|j| j.nodes.iter().map(|n| (j.id, n.clone(), until))).collect();
         for (id, j) in &t.jobs {
             let was = now.remove(id);
             let forgot = |what: &str| {
@@ -257,6 +250,10 @@ impl Slurm {
             t.past.push(j);
         }
         t.nodes = nodes;
+        // Those of its own life are gone; to what is completing on paper they are sent again.
+        t.kills.clear();
+        let completing: Vec<_> = t.jobs.values().filter(|j| j.completing.is_some()).cloned().collect();
+        completing.iter().for_each(|j| self.kill(t, j));
     }
 
     /// slurmctld writes down what it has (slurm-22.05 src/slurmctld/state_save.c `slurmctld_state_save`: at most 5 s after a
@@ -300,8 +297,9 @@ impl Slurm {
             j.over_ms = now;
         }
         if ran {
-            t.kills.extend(j.nodes.iter().map(|n| (id, n.clone(), now + KILLS_MS)));
             j.completing = Some(now + self.dice.range(50, 3_000));
+            let j = j.clone();
+            self.kill(t, &j);
         }
         t.version += 1;
     }
@@ -373,7 +371,7 @@ impl Slurm {
             let mut t = self.tables();
             t.dust_ms = now + DUST_MS;
             // A slurmctld that starts sends its kills anew.
-            t.kills.iter_mut().for_each(|k| k.2 = now + KILLS_MS);
+            kills::renew(&mut t.kills, now);
             // Nor is a node set DOWN before its second ping, a third of SlurmdTimeout later (ping_nodes.c `ping_nodes`).
             t.nodes.values_mut().for_each(|n| n.silent = None);
             return;
@@ -558,10 +556,7 @@ impl Slurm {
                     self.broke(format!("job {} started on {name} without an instance of its own", j.text()));
                 }
             }
-            t.kills.retain(|(_, _, until)| *until > now);
-            if t.kills.iter().any(|(id, name, _)| *id == j.id && names.contains(name)) {
-                self.broke(format!("job {} started on {names:?} into a kill of its life before", j.text()));
-            }
+            self.old_kills(t, &j, &names, now);
             if names.iter().collect::<BTreeSet<_>>().len() != j.want {
                 self.broke(format!("job {} started on part of its nodes", j.text()));
             }

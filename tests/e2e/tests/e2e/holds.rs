@@ -60,6 +60,23 @@ fn a_comment_written_over_is_written_again_and_the_job_runs_on() {
 }
 
 #[test]
+fn a_job_that_root_submits_for_somebody_is_that_user_s() {
+    let c = cluster("for-another");
+    let args = ["--uid=nobody", "-p", "efa", "-N", "2", "-t", "5", "-o", "/dev/null"];
+    let job = c.sbatch(User::Root, &args, "sleep 300").unwrap();
+    c.wait_job(job, "RUNNING", S).unwrap();
+    let id = format!("JobId={job}");
+    assert!(field(&c.job(job).unwrap(), "UserId").starts_with("nobody("));
+    let out = owner(&c, &["update", &id, "TimeLimit=1"]);
+    assert!(!out.ok(), "any other job's owner may shorten it: {out:?}");
+    let told = c.run(User::Ordinary, "burstctl", &["explain", &job.to_string()], "").unwrap();
+    assert!(told.ok() && told.out.contains("running on 2 x"), "{told:?}");
+    c.scancel(User::Ordinary, job).unwrap();
+    c.wait_job(job, "CANCELLED", S).unwrap();
+    finish(c);
+}
+
+#[test]
 fn a_managed_job_keeps_its_shape_and_a_plain_one_its_partition() {
     let c = cluster("shape");
     let sim = c.sim.as_ref().unwrap();
