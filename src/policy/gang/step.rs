@@ -30,7 +30,11 @@ pub fn step(g: &mut Gang, house: &dyn House, now_ms: u64) -> Option<Effect> {
     for _ in 0..8 {
         let before = g.phase.clone();
         if let Some(effect) = advance(g, &seen, house, now_ms) {
-            return if seen == Seen::Never { effect.unseen() } else { Some(effect) };
+            // Before its job is seen a gang is given back at most: the number may be another job's, and a job that may start
+            // by an older table has to be held before a call that EC2 answers late.
+            let early =
+                seen == Seen::Never && (effect.touches_job() || !matches!(g.phase, Phase::Ending { .. }));
+            return (!early).then_some(effect);
         }
         if g.phase == before {
             break;

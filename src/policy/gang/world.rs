@@ -262,17 +262,16 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// What is left of it for a job whose record was not seen yet: the number may be another job's by now.
-    pub(super) fn unseen(self) -> Option<Self> {
-        match self {
+    /// Whether it changes the record of the job.
+    pub(super) fn touches_job(&self) -> bool {
+        matches!(
+            self,
             Self::Hold { .. }
-            | Self::Comment { .. }
-            | Self::Release { .. }
-            | Self::Cancel { .. }
-            | Self::MoveLocal { .. } => None,
-            Self::Launch { rung, .. } => Some(Self::Launch { rung, comment: None }),
-            other => Some(other),
-        }
+                | Self::Comment { .. }
+                | Self::Release { .. }
+                | Self::Cancel { .. }
+                | Self::MoveLocal { .. }
+        )
     }
 }
 

@@ -76,6 +76,7 @@ fn stormed(dir: &Path) -> ExitCode {
         println!("{kills:>5} kills  {boundary}");
     }
     verdict.pending.iter().for_each(|line| println!("pending with a reason: {line}"));
+    verdict.on_paper.iter().for_each(|line| println!("started by an older table: {line}"));
     verdict.purged.iter().for_each(|line| println!("a race of slurmd's own: {line}"));
     verdict.wrong().for_each(|line| println!("{line}"));
     println!(

@@ -19,6 +19,8 @@ const SAVED_WITHIN_MS: u64 = 8_000;
 const ANSWER_MS: u64 = 500;
 /// An answer is written down within this.
 const WRITTEN_MS: u64 = 100;
+/// A slurmctld that starts may schedule by its older table until the engine has looked at the jobs and held what is over.
+const LOOK_MS: u64 = 3_000;
 
 /// What a job is told in its first moment: no reason to be pending for ever.
 const NO_REASON: &str = "held: nodes will be launched for it";
@@ -46,6 +48,8 @@ pub struct Verdict {
     pub other: Vec<String>,
     /// Jobs that were pending with a reason at the end.
     pub pending: Vec<String>,
+    /// Starts by an older table: the job had started on these nodes already, which a killed slurmctld had not saved.
+    pub on_paper: Vec<String>,
     /// Jobs whose script slurmd removed as it started (`slurm-22.05 src/common/stepd_api.c` `_handle_stray_script`: whoever
     /// asks for a step between its socket's bind and listen takes it for a dead one).
     pub purged: Vec<String>,
@@ -221,10 +225,15 @@ impl Storm {
             let since = asked.saturating_sub(ANSWER_MS).max(killed.unwrap_or(0));
             let own: Vec<&(u64, Vec<String>)> =
                 started.get(&name).into_iter().flatten().filter(|(at, _)| *at >= since).collect();
-            self.outcome((id, base), fields, since, verdict);
+            let paper = own.iter().filter(|s| self.on_paper(&own, s)).count();
+            self.outcome((id, base), fields, (since, paper > 0), verdict);
             self.repeated(id, fields, &own, verdict);
-            for (at, nodes) in own {
-                self.whole(id, fields, (*at, nodes), expect, verdict);
+            for start in &own {
+                let (at, nodes) = start;
+                match self.on_paper(&own, start) {
+                    true => verdict.on_paper.push(format!("job {id} at {at} on {}", nodes.join(","))),
+                    false => self.whole(id, fields, (*at, nodes), expect, verdict),
+                }
             }
         }
         let mut latest: BTreeMap<&str, u64> = BTreeMap::new();
@@ -251,8 +260,21 @@ impl Storm {
         }
     }
 
+    /// Whether slurmctld started the job where it had started before, by a table older than that.
+    fn on_paper(&self, own: &[&(u64, Vec<String>)], (at, nodes): &(u64, Vec<String>)) -> bool {
+        let killed =
+            |was: u64| self.kills.iter().any(|k| (was..*at).contains(&k.at_ms) && *at <= k.at_ms + LOOK_MS);
+        own.iter().any(|(was, on)| was < at && on == nodes && self.unsaved(*was) && killed(*was))
+    }
+
     /// It ran to its end, or somebody wanted it otherwise.
-    fn outcome(&self, (id, base): (&str, &str), fields: &Fields, since: u64, verdict: &mut Verdict) {
+    fn outcome(
+        &self,
+        (id, base): (&str, &str),
+        fields: &Fields,
+        (since, paper): (u64, bool),
+        verdict: &mut Verdict,
+    ) {
         let state = field(fields, "JobState");
         let says = field(fields, "AdminComment");
         let orders = || [id, base].into_iter().filter_map(|j| self.cancelled.get(j)).flatten();
@@ -281,6 +303,8 @@ impl Storm {
                     false => verdict.lost.push(format!("lost: {text}")),
                 }
             }
+            // It was started again where it had ended, and that could not be.
+            "FAILED" if paper && ends > 0 => {}
             "FAILED"
                 if !self.ran.get(id).into_iter().flatten().any(|(_, at)| *at >= since)
                     && self.purged.iter().any(|(job, at)| job == id && *at >= since) =>

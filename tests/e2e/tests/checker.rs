@@ -227,13 +227,32 @@ fn a_storm_that_did_no_harm_passes() {
 
 #[test]
 fn a_second_start_is_right_only_where_the_first_was_forgotten() {
-    let again = |t: String| {
-        t + "[2026-11-23T23:00:07.500] sched: Allocate JobId=7 NodeList=efa7-[0001-0002] #CPUs=384 Partition=efa\n"
+    let start = |second: &str| {
+        format!(
+            "[2026-11-23T23:00:{second}] sched: Allocate JobId=7 NodeList=efa7-[0001-0002] #CPUs=384 Partition=efa\n"
+        )
     };
+    let again = |t: String| t + &start("07.500");
     let verdict = stormed(EARLY, "slurmctld.log", again);
     assert_eq!(verdict.twice.len(), 1, "{verdict:#?}");
     let verdict = stormed(FORGETS, "slurmctld.log", again);
     assert_eq!((verdict.wrong().count(), verdict.starts_lost), (0, 1), "{verdict:#?}");
+    // Within seconds of slurmctld's start it went by an older table, whatever became of the instances and of the job.
+    let judge = |second: &str| {
+        stormed_in(FORGETS, |file, text| match file {
+            "slurmctld.log" => text + &start(second),
+            "jobs.txt" => {
+                let (before, last) = text.rsplit_once("JobId=7").unwrap();
+                let failed = "JobState=FAILED Reason=NonZeroExitCode";
+                format!("{before}JobId=7{}", last.replacen("JobState=COMPLETED Reason=None", failed, 1))
+            }
+            _ => text,
+        })
+    };
+    let verdict = judge("07.500");
+    assert_eq!((verdict.on_paper.len(), verdict.lost.len()), (1, 0), "{verdict:#?}");
+    let verdict = judge("11.500");
+    assert_eq!((verdict.on_paper.len(), verdict.lost.len()), (0, 1), "{verdict:#?}");
 }
 
 #[test]

@@ -133,8 +133,15 @@ fn a_record_that_this_engine_has_not_seen_is_not_touched() {
     w.born_ms = 100;
     g.commented.clear();
     let job = w.seen.replace(Seen::Never);
-    let Some(Effect::Launch { comment, .. }) = next(&mut g, &w, 110) else { panic!("{:?}", g.phase) };
-    assert_eq!(comment, None, "what may have been launched is found out all the same");
+    assert_eq!(next(&mut g, &w, 110), None, "nor is anything launched for it");
+    let mut ending = g.clone();
+    ending.powered = true;
+    ending.enter(
+        Phase::Ending { then: Then::Done, stage: Stage::PowerDown, retry_ms: 0, tries: 0 },
+        "over",
+        20,
+    );
+    assert_eq!(next(&mut ending, &w, 3_200), Some(Effect::PowerDown), "the bill is not kept waiting for it");
     assert_eq!(next(&mut ready, &w, 110), None);
     assert!(matches!(ready.phase, Phase::Ready { .. }), "{:?}", ready.phase);
     let mut held = gang();
