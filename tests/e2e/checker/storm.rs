@@ -230,9 +230,10 @@ impl Storm {
             self.repeated(id, fields, &own, verdict);
             for start in &own {
                 let (at, nodes) = start;
+                let Some(short) = self.short(id, fields, (*at, nodes), expect) else { continue };
                 match self.on_paper(&own, start) {
                     true => verdict.on_paper.push(format!("job {id} at {at} on {}", nodes.join(","))),
-                    false => self.whole(id, fields, (*at, nodes), expect, verdict),
+                    false => verdict.other.push(short),
                 }
             }
         }
@@ -334,28 +335,28 @@ impl Storm {
         }
     }
 
-    /// A start is on all nodes of the job's own gang, each with a living instance.
-    fn whole(
+    /// A start is on all nodes of the job's own gang, each with a living instance; what it is, where it is not.
+    fn short(
         &self,
         id: &str,
         fields: &Fields,
         (at, nodes): (u64, &[String]),
         expect: &Expect,
-        verdict: &mut Verdict,
-    ) {
+    ) -> Option<String> {
         let ours = nodes.iter().filter(|n| expect.ours(n)).count();
         if ours == 0 {
-            return;
+            return None;
         }
         let gang = gang_of(fields).unwrap_or_default();
         let of = |i: &&Instance| i.tag("slurm-burst:gang") == gang && i.lived_at(at);
         let living = self.evidence.instances.values().filter(of).count();
         let wanted = hosts(field(fields, "ReqNodeList")).len();
-        if living != ours || ours != nodes.len() || (wanted > 0 && wanted != ours) {
-            verdict.other.push(format!(
+        let short = living != ours || ours != nodes.len() || (wanted > 0 && wanted != ours);
+        short.then(|| {
+            format!(
                 "short gang: job {id} of gang {gang} started at {at} on {} nodes ({ours} of ours, {wanted} wanted) with {living} living instances",
                 nodes.len()
-            ));
-        }
+            )
+        })
     }
 }
