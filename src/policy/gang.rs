@@ -216,7 +216,7 @@ pub struct Gang {
     /// src/slurmctld/agent.c`), and a requeued job has its old number: on the same name it would be hit.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub former: BTreeSet<String>,
-    /// When they were given back, Unix ms.
+    /// When its job was last seen on others of them, or the gang was given back, Unix ms.
     #[serde(default)]
     pub former_ms: u64,
     /// Instances, in the order of their names.
