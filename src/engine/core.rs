@@ -12,6 +12,7 @@ pub mod lives;
 mod money;
 mod names;
 pub mod operate;
+mod owners;
 mod poll;
 pub mod reports;
 mod strays;
@@ -20,7 +21,7 @@ mod wakes;
 use crate::{
     controller::{Changed, JobRecord, NodeRecord, SlurmError},
     effects::{self, Done, Hands},
-    shared::{Intake, Managed, Msg},
+    shared::{Intake, Msg},
     world::World,
 };
 use burst_policy::{
@@ -29,7 +30,6 @@ use burst_policy::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 use tokio::sync::{mpsc, watch};
@@ -268,7 +268,7 @@ impl Core {
     fn take(&mut self, msg: Msg) {
         match msg {
             Msg::Intake(i) => self.intake(*i),
-            Msg::UserHold { jobs, tasks, hold } => self.user_hold(&jobs, &tasks, hold),
+            Msg::UserHold { uid, job, tasks, hold } => self.user_hold(uid, job, &tasks, hold),
             Msg::Internal(e) => self.event(*e),
             Msg::Ask(q, reply) => {
                 let answer = match *q {
@@ -292,28 +292,6 @@ impl Core {
             self.arrays.insert(gang.id.clone(), arrays::Array::new(gang));
         } else {
             self.adopt(gang);
-        }
-    }
-
-    fn user_hold(&mut self, jobs: &[u32], tasks: &[u32], hold: bool) {
-        let now = self.now();
-        for array in self.arrays.values_mut() {
-            let named = array.gang.job.as_ref().is_some_and(|j| jobs.contains(&j.id));
-            if named && tasks.is_empty() && array.gang.user_hold != hold {
-                array.gang.user_hold = hold;
-                effects::save_behind(&self.hands, &array.gang);
-            }
-        }
-        for (key, slot) in &mut self.slots {
-            let Some(job) = &slot.gang.job else { continue };
-            let base = job.text.split('_').next().and_then(|t| t.parse::<u32>().ok());
-            let named = jobs.iter().any(|j| *j == job.id || Some(*j) == base);
-            let task = tasks.is_empty() || slot.gang.task.is_some_and(|t| tasks.contains(&t));
-            if named && task && slot.gang.user_hold != hold {
-                slot.gang.user_hold = hold;
-                slot.gang.note(if hold { "held by its owner" } else { "released by its owner" }, now);
-                self.dirty.insert(key.clone());
-            }
         }
     }
 
@@ -361,7 +339,7 @@ impl Core {
         let refused = matches!(outcome.outcome, burst_policy::gang::Outcome::Failed(_));
         // A refusal of Slurm's often means that the job is not what it was.
         let launched = matches!(effect, Effect::Launch { .. });
-        if (launched || refused) && slot.seen != Seen::Never {
+        if (launched || refused) && matches!(slot.seen, Seen::Is(_)) {
             // What was seen before is not what Slurm or EC2 went by.
             slot.seen = Seen::Unknown;
         }
@@ -542,29 +520,5 @@ impl Core {
                 self.slots.remove(key);
             }
         }
-    }
-
-    /// Tells job_modify which jobs are ours.
-    pub(crate) fn publish(&self) {
-        let mut managed = HashMap::new();
-        let living = || self.slots.values().filter(|s| s.gang.is_living());
-        // The number of a job that is gone may be another one's.
-        let there = living().filter(|s| s.seen != Seen::Gone);
-        for slot in there.chain(living().filter(|s| s.seen == Seen::Gone)) {
-            if let Some(job) = &slot.gang.job {
-                let (key, uid) = (slot.gang.key(), slot.gang.uid);
-                managed.entry(job.id).or_insert(Managed { gang: key, uid });
-                // `12` names all tasks of an array.
-                if let Some(base) = job.text.split('_').next().and_then(|t| t.parse().ok()) {
-                    managed.entry(base).or_insert_with(|| Managed { gang: slot.gang.id.clone(), uid });
-                }
-            }
-        }
-        for array in self.arrays.values() {
-            if let Some(job) = &array.gang.job {
-                managed.insert(job.id, Managed { gang: array.gang.id.clone(), uid: array.gang.uid });
-            }
-        }
-        self.hands.shared.managed.store(Arc::new(managed));
     }
 }

@@ -277,8 +277,10 @@ pub enum Msg {
     Intake(Box<Intake>),
     /// From job_modify: the owner holds (or releases) a managed job.
     UserHold {
-        /// Job ids it names.
-        jobs: Vec<u32>,
+        /// Who asked.
+        uid: u32,
+        /// The job id it names.
+        job: u32,
         /// Array tasks it names; empty: all.
         tasks: Vec<u32>,
         /// Hold or release.
@@ -376,7 +378,7 @@ mod tests {
     use super::*;
 
     fn intake() -> Msg {
-        Msg::UserHold { jobs: vec![1], tasks: Vec::new(), hold: true }
+        Msg::UserHold { uid: 1, job: 1, tasks: Vec::new(), hold: true }
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,12 +15,10 @@ pub struct JobSpec {
     pub het: Option<u32>,
 }
 
-/// Most tasks one identifier or list may name; Slurm's default for an array is 1,001.
+/// Most tasks one identifier may name; Slurm's default for an array is 1,001.
 pub const MAX_TASKS: usize = 100_000;
 /// Largest task number Slurm can be configured for (`MaxArraySize` 4000001).
 const LAST_TASK: u32 = 4_000_000;
-/// Most identifiers of one list.
-const MAX_JOBS: usize = 1_000;
 
 fn number(text: &str) -> Option<u32> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
@@ -68,14 +66,16 @@ pub fn array_tasks(text: &str) -> Result<(Vec<u32>, Option<u32>), String> {
     Ok((out, limit))
 }
 
-/// The number an identifier begins with, read as slurmctld reads it (`strtol`: white space and a + may stand in front).
+/// The number an identifier begins with, read as slurmctld reads it (`strtol`: white space and a + may stand in front, and of
+/// a number that is too large the low 32 bits are taken; `slurm-22.05 src/slurmctld/job_mgr.c` `update_job_str`).
 /// For guards: whatever follows, this is the job that is meant.
 #[must_use]
 pub fn leading(text: &str) -> Option<u32> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let text = text.strip_prefix('+').unwrap_or(text);
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    number(text.get(..end)?)
+    let long: i64 = text.get(..end)?.parse().ok()?;
+    u32::try_from(long & i64::from(u32::MAX)).ok()
 }
 
 /// One identifier.
@@ -102,34 +102,4 @@ pub fn parse(text: &str) -> Result<JobSpec, String> {
         _ => array_tasks(inner).map_err(|e| if e.contains("is not an array") { wrong() } else { e })?.0,
     };
     Ok(JobSpec { job, tasks, het: None })
-}
-
-/// Identifiers between commas (not those inside brackets). Bounded: at most 1,000 jobs and [`MAX_TASKS`] tasks in all.
-///
-/// # Errors
-/// The first that cannot be read.
-pub fn parse_list(text: &str) -> Result<Vec<JobSpec>, String> {
-    let mut out: Vec<JobSpec> = Vec::new();
-    if text.is_empty() {
-        return Ok(out);
-    }
-    let mut tasks = 0;
-    let mut inside = false;
-    let items = text.split(|c: char| {
-        match c {
-            '[' => inside = true,
-            ']' => inside = false,
-            _ => {}
-        }
-        c == ',' && !inside
-    });
-    for item in items {
-        let one = parse(item)?;
-        tasks += one.tasks.len();
-        if out.len() >= MAX_JOBS || tasks > MAX_TASKS {
-            return Err(format!("more than {MAX_JOBS} jobs or {MAX_TASKS} array tasks in one list"));
-        }
-        out.push(one);
-    }
-    Ok(out)
 }

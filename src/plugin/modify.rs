@@ -5,7 +5,7 @@ use crate::{
     shim::{self, BURST_UNSET, Job, Message},
     startup,
 };
-use burst_engine::Msg;
+use burst_engine::{Msg, shared::Managed};
 use burst_plan::jobid;
 use std::{ffi::c_int, sync::atomic::Ordering};
 
@@ -39,23 +39,24 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
     if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return after_panic(uid, message);
     }
-    let (mut jobs, mut tasks) = (Vec::new(), Vec::new());
-    if v.job_id != BURST_UNSET && v.job_id != 0 {
-        jobs.push(v.job_id);
-    }
     let text = shim::text(&v.job_id_str);
-    match jobid::parse_list(&text) {
-        Ok(list) => {
-            for spec in list {
-                jobs.push(spec.job);
-                tasks.extend(spec.tasks);
-            }
-        }
+    // Where there is a text slurmctld does not look at the number, whatever a client has put there (slurm-22.05
+    // src/slurmctld/proc_req.c `_slurm_rpc_update_job`).
+    let (job_id, tasks) = if text.is_empty() {
+        (Some(v.job_id), Vec::new())
+    } else if let Ok(spec) = jobid::parse(&text) {
+        (Some(spec.job), spec.tasks)
+    } else {
         // What we cannot read slurmctld may: the protection then covers the whole job.
-        Err(_) => jobs.extend(jobid::leading(&text)),
-    }
-    // Whoever may change somebody else's job is an operator: Slurm checks that itself.
-    let own = jobs.iter().any(|j| managed.get(j).is_some_and(|m| m.uid == uid));
+        (jobid::leading(&text), Vec::new())
+    };
+    // Whoever may change somebody else's job is an operator: Slurm checks that itself. Not a number at all (Slurm 26.05 takes
+    // `sluid`s): it may be any of his.
+    let own = |m: &Managed| m.uid == uid;
+    let own = match job_id {
+        Some(id) => managed.get(&id).is_some_and(own),
+        None => managed.values().any(own),
+    };
     if !own {
         // A job that job_submit has not seen as ours would start on other gangs' nodes, or on none.
         let pool = shim::text(&v.partition);
@@ -80,11 +81,20 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
         );
         return DENY;
     }
+    let Some(id) = job_id else {
+        if v.priority == BURST_UNSET {
+            return PASS;
+        }
+        message.set(
+            "slurm-burst: name the job by its number; by another name it can be neither held nor released",
+        );
+        return DENY;
+    };
     if v.priority != BURST_UNSET {
         // The owner's hold stops launching and the release resumes it; neither frees the job before its nodes are up.
         let hold = v.priority == 0;
         job.drop_priority();
-        if slot.push(Msg::UserHold { jobs, tasks, hold }).is_err() {
+        if slot.push(Msg::UserHold { uid, job: id, tasks, hold }).is_err() {
             message.set("slurm-burst: the controller is busy; try again in a minute");
             return DENY;
         }

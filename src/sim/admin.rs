@@ -147,6 +147,15 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
             }
             Ok(json!({"ok": true}))
         }
+        ("POST", "hang-instance") => {
+            let which: Which = read(body)?;
+            let sim = sim.holder(&which.id);
+            let mut w = sim.world();
+            let i = w.instances.get_mut(&which.id).filter(|i| i.state == crate::world::State::Pending);
+            i.ok_or((404, format!("no pending instance {}", which.id)))?.hung = true;
+            note("instance-hung");
+            Ok(json!({"ok": true}))
+        }
         ("POST", "spot-notice") => {
             let n: Notice = read(body)?;
             if !(0.0..=86_400.0).contains(&n.seconds) {
@@ -178,7 +187,7 @@ fn order(sim: &Sim, method: &Method, path: &str, body: &[u8]) -> Result<Value, (
         _ => Err((
             404,
             format!(
-                "no {method} /_sim/{path}; there are GET state, living, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, spot-notice; DELETE faults"
+                "no {method} /_sim/{path}; there are GET state, living, audit, healthz; POST capacity, reservation, fault, settings, stop-instance, hang-instance, spot-notice; DELETE faults"
             ),
         )),
     }

@@ -133,6 +133,7 @@ impl Sim {
                 data: order.data.clone(),
                 pid: None,
                 started: false,
+                hung: false,
                 notice: None,
                 imds_tokens: HashMap::new(),
             };
@@ -157,7 +158,7 @@ impl Sim {
         let Some(i) = w.instances.get_mut(id).filter(|i| i.state == State::Pending) else { return };
         i.state = State::Running;
         self.audit.instance(i, "booted");
-        if !self.cfg.instance_command.is_empty() {
+        if !self.cfg.instance_command.is_empty() && !i.hung {
             i.started = true;
             let job =
                 Job { id: i.id.clone(), seq: i.seq, ip: i.private_ip.clone(), dns: i.private_dns.clone() };

@@ -131,6 +131,8 @@ pub struct Instance {
     pub pid: Option<i32>,
     /// Whether its process is still to start (terminated meanwhile: it must not).
     pub started: bool,
+    /// It runs, as EC2 sees it, and nothing of it ever answers.
+    pub hung: bool,
     /// Spot notice: action and time.
     pub notice: Option<(String, u64)>,
     /// Tokens of its metadata service, with their ends.

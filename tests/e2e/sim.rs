@@ -115,6 +115,14 @@ impl Sim {
         self.admin("POST", "stop-instance", Some(&json!({"id": id}))).map(|_| ())
     }
 
+    /// A pending instance will run, as EC2 sees it, and never say anything.
+    ///
+    /// # Errors
+    /// It does not answer, or knows no such pending instance.
+    pub fn hang_instance(&self, id: &str) -> Res<()> {
+        self.admin("POST", "hang-instance", Some(&json!({"id": id}))).map(|_| ())
+    }
+
     /// Adds a fault rule.
     ///
     /// # Errors

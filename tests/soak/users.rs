@@ -113,7 +113,7 @@ pub async fn job(out: Outside, now: Now, number: u64, story_ms: u64) {
         // Held by its owner, for a while.
         let push = |hold: bool| {
             if let Some(h) = now.life() {
-                let hold = Msg::UserHold { jobs: vec![id], tasks: Vec::new(), hold };
+                let hold = Msg::UserHold { uid, job: id, tasks: Vec::new(), hold };
                 // A full queue tells the owner to try again; this one does not.
                 let _ = h.sender().try_send(hold);
             }

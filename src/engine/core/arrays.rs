@@ -43,6 +43,13 @@ pub(super) fn tasks(text: &str) -> Vec<u32> {
     burst_plan::jobid::array_tasks(whole).map(|(tasks, _)| tasks).unwrap_or_default()
 }
 
+/// Whether an array's record shows a task that has no record of its own. What would come after the end of a list that was cut
+/// is taken to be there.
+pub(super) fn shows(rest: &str, task: u32) -> bool {
+    let shown = tasks(rest);
+    shown.contains(&task) || (rest.contains("...") && shown.iter().all(|t| *t < task))
+}
+
 /// The tasks that are not split off, as an update names them; the whole array where Slurm cuts their list.
 fn rest_of(record: &JobRecord) -> String {
     let rest = record.array_rest.as_deref().unwrap_or("").split('%').next().unwrap_or("");
@@ -182,12 +189,14 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::tasks;
+    use super::{shows, tasks};
 
     #[test]
     fn a_text_that_slurm_cut_names_only_whole_numbers() {
         assert_eq!(tasks("0-3,7%2"), [0, 1, 2, 3, 7]);
         assert_eq!(tasks("1,3,12..."), [1, 3], "12 may have been 120");
+        assert!(shows("1,3,12...%4", 120) && shows("1,3,12...", 3) && shows("1...", 0));
+        assert!(!shows("1,3,12...", 2) && !shows("1,3", 4) && !shows("", 0));
         assert!(tasks("1...").is_empty() && tasks("").is_empty());
     }
 }

@@ -220,7 +220,7 @@ impl Core {
         // A task that has not been split off shows only in its array's record.
         for (id, record) in &metas {
             for (key, task) in self.tasks_of(id) {
-                if arrays_rest_has(record, task) {
+                if record.array_rest.as_deref().is_some_and(|rest| super::arrays::shows(rest, task)) {
                     let mut view = record.view.clone();
                     view.text = format!("{}_{task}", record.view.id);
                     found.entry(key).or_insert_with(|| (view, record.clone()));
@@ -429,10 +429,6 @@ impl Core {
 pub(super) fn acting(controller: &dyn crate::Controller) -> Result<(), SlurmError> {
     let message = "this controller is not the active one".to_owned();
     if controller.active() { Ok(()) } else { Err(SlurmError { code: 0, message, passing: true }) }
-}
-
-fn arrays_rest_has(record: &JobRecord, task: u32) -> bool {
-    record.array_rest.as_deref().is_some_and(|r| super::arrays::tasks(r).contains(&task))
 }
 
 /// The gang id in an admin_comment that begins with our tag.

@@ -20,7 +20,7 @@ pub(super) fn ending(
     // What slurmctld forgot when it was killed is seen, and the job held, before a call that EC2 may answer late. Before the
     // first look at the jobs nothing is known; and a job whose end it had not saved was taken for running again, and is
     // requeued by the power-down.
-    let blind = matches!(seen, Seen::Never | Seen::Unknown) && g.since_ms < house.born_ms();
+    let blind = *seen == Seen::Never || (*seen == Seen::Unknown && g.since_ms < house.born_ms());
     let revived = matches!((then, stage), (Then::Done, Stage::Terminate))
         && g.powered
         && job.is_some_and(|j| j.state == 1);

@@ -35,7 +35,7 @@ pub(super) fn watch(g: &mut Gang, house: &dyn House, deadline: u64, now: u64) {
             return;
         }
         g.enter(Phase::Ready { retry_ms: 0, tries: 0 }, "every node is registered and idle", now);
-    } else if now >= deadline {
+    } else if now >= deadline && g.members.iter().all(|m| house.node(&m.node).is_some()) {
         let limit = limit_ms(g, house);
         let absent = || g.members.iter().enumerate().filter(|(_, m)| !(m.asked && ready(m)));
         let late: Vec<usize> =
@@ -82,8 +82,9 @@ fn unfit(m: &super::Member, house: &dyn House) -> Option<String> {
 /// A node that is not there when its time is over, while a replacement of another is still on its way.
 pub(super) fn overdue(g: &Gang, house: &dyn House, now: u64) -> Option<String> {
     let limit = limit_ms(g, house);
-    let ready = |m: &super::Member| house.node(&m.node).is_some_and(|n| n.is_ready());
-    let m = g.members.iter().find(|m| m.up && now >= m.boots_from() + limit && !ready(m))?;
+    // Of a node that was not looked at since the last effect nothing is known.
+    let absent = |m: &super::Member| house.node(&m.node).is_some_and(|n| !n.is_ready());
+    let m = g.members.iter().find(|m| m.up && now >= m.boots_from() + limit && absent(m))?;
     Some(format!("{} ({}) was not registered within boot_limit", m.node, m.instance))
 }
 
@@ -146,8 +147,8 @@ fn fresh_names(g: &Gang, house: &dyn House, count: usize) -> Option<Vec<String>>
 }
 
 /// One look at a released job: the scheduler has start_limit, unless it says that it will not start it.
-pub(super) fn watch_start(g: &mut Gang, job: Option<&JobView>, deadline: u64, now: u64) {
-    let refused = job.map(|j| j.reason.as_str()).filter(|r| now >= g.since_ms + REASON_MS && is_limit(r));
+pub(super) fn watch_start(g: &mut Gang, job: &JobView, deadline: u64, now: u64) {
+    let refused = Some(job.reason.as_str()).filter(|r| now >= g.since_ms + REASON_MS && is_limit(r));
     if refused.is_none() && now < deadline {
         return;
     }

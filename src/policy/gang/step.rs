@@ -355,7 +355,8 @@ fn advance(g: &mut Gang, seen: &Seen, house: &dyn House, now: u64) -> Option<Eff
             (now >= retry_ms).then(|| Effect::Release { comment: says::comment(g) })
         }
         Phase::Released { deadline_ms } => {
-            boot::watch_start(g, job, deadline_ms, now);
+            // What was not looked at may have started.
+            boot::watch_start(g, job?, deadline_ms, now);
             None
         }
         Phase::Running | Phase::Done => None,

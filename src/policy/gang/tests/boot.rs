@@ -195,3 +195,27 @@ fn a_limit_of_slurm_s_gives_the_gang_back_early_and_waits() {
     assert_eq!(next(&mut g, &w, 8_000), None);
     assert!(matches!(g.phase, Phase::Waiting { until_ms: Some(608_000), .. }), "{:?}", g.phase);
 }
+
+#[test]
+fn a_late_node_is_replaced_though_nobody_has_looked_at_the_others_since() {
+    let w = World::new();
+    let mut g = broken(&w);
+    g.members[2].failed = None;
+    let late = g.members[2].node.clone();
+    w.set_nodes(&g.names, &idle());
+    w.set_nodes(&[late], &NodeView { no_respond: true, ..NodeView::default() });
+    let known = w.nodes.replace(Default::default());
+    assert_eq!(next(&mut g, &w, 480_010), None);
+    assert!(matches!(g.phase, Phase::Booting { .. }), "what was not looked at is not late: {:?}", g.phase);
+    w.nodes.replace(known);
+    assert_eq!(next(&mut g, &w, 480_020), Some(Effect::Retire));
+    // The three have used up their time, too, but they are up.
+    w.nodes.replace(Default::default());
+    done(&mut g, &Effect::Retire, Outcome::Ok, &w, 480_030);
+    let launch = next(&mut g, &w, 480_040);
+    assert!(
+        matches!(&launch, Some(Effect::Launch { rung, .. }) if rung.nodes == 1),
+        "{launch:?} {:?}",
+        g.phase
+    );
+}

@@ -220,3 +220,17 @@ fn names_without_an_instance_go_down_whatever_slurmctld_believes_to_run_there() 
     assert_eq!(next(&mut g, &w, 210), Some(Effect::PowerDown));
     assert_eq!(next(&mut alive, &w, 210), None, "somebody's job may run on an instance that lives");
 }
+
+#[test]
+fn a_start_that_was_not_looked_at_is_not_late() {
+    let (mut g, mut w) = (gang(), World::new());
+    g.enter(Phase::Released { deadline_ms: 100 }, "released", 10);
+    w.pending(false);
+    w.born_ms = 200;
+    let job = w.seen.replace(Seen::Never);
+    assert_eq!(next(&mut g, &w, 10_000), None);
+    assert!(matches!(g.phase, Phase::Released { .. }), "{:?}", g.phase);
+    w.seen.replace(job);
+    next(&mut g, &w, 10_100);
+    assert!(matches!(g.phase, Phase::Ending { .. }), "{:?}", g.phase);
+}

@@ -26,6 +26,26 @@ fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
 }
 
 #[test]
+fn law1_an_instance_that_never_registers_is_replaced_at_the_boot_limit() {
+    let c = Cluster::start(spec("boot-hung").pool("boot_limit = \"20s\"")).unwrap();
+    let sim = c.sim.as_ref().unwrap();
+    sim.settings(&json!({"pending_ms": 4000})).unwrap();
+    let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME; sleep 2");
+    let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
+    sim.hang_instance(&first[1]).unwrap();
+    sim.settings(&json!({"pending_ms": 300})).unwrap();
+    wait_until(S, || Ok(c.log().contains(&format!("({}); replaced", first[1])).then_some(()))).unwrap();
+    assert!(c.log().contains("not registered within boot_limit"), "{}", c.log());
+    let whole = || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4 && !l.contains(&first[1])));
+    let now = wait_until(S, whole).unwrap();
+    // The others have used up their time, too, but they are up.
+    let stayed = now.iter().filter(|i| first.contains(i)).count();
+    assert_eq!(stayed, 3, "first {first:?}, then {now:?}");
+    ran(&c, job, 4);
+    finish(c);
+}
+
+#[test]
 fn law1_half_a_gang_that_does_not_boot_costs_the_whole_gang_and_no_node() {
     let c = Cluster::start(spec("boot-limit").pool("boot_limit = \"15s\"")).unwrap();
     let sim = c.sim.as_ref().unwrap();

@@ -89,6 +89,11 @@ fn a_managed_job_keeps_its_shape_and_a_plain_one_its_partition() {
         let out = owner(&c, &["update", &id, change]);
         assert!(!out.ok(), "{change} was accepted: {out:?}");
     }
+    // All that slurmctld reads as this number.
+    for same in [format!("+{job}"), format!("0{job}"), (u64::from(job) + (1 << 32)).to_string()] {
+        let out = owner(&c, &["update", &format!("JobId={same}"), "Features=x"]);
+        assert!(!out.ok() && out.text().contains("slurm-burst"), "{same} was another name of it: {out:?}");
+    }
     let plain = c.sbatch(User::Ordinary, &["-p", "cpu", "--hold", "-o", "/dev/null"], "true").unwrap();
     let out = owner(&c, &["update", &format!("JobId={plain}"), "Partition=efa"]);
     assert!(!out.ok(), "a plain job went into the pool: {out:?}");
