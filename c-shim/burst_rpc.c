@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
@@ -366,6 +367,16 @@ int burst_ping_primary(void)
 {
 	errno = 0;
 	return failed(slurm_ping(0));
+}
+
+void burst_user_name(uint32_t uid, char *out, size_t size)
+{
+	struct passwd entry, *found = NULL;
+	char buf[16384];
+
+	out[0] = '\0';
+	if (getpwuid_r(uid, &entry, buf, sizeof(buf), &found) == 0 && found)
+		snprintf(out, size, "%s", found->pw_name);
 }
 
 int burst_no_change(void)

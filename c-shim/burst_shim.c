@@ -151,6 +151,7 @@ void burst_view(const void *job_desc, burst_job_view_t *out)
 	out->time_limit = d->time_limit;
 	out->het_offset = d->het_job_offset;
 	out->priority = d->priority;
+	out->nice = d->nice;
 	out->shared = wide(d->shared);
 	out->mem_per_node = BURST_UNSET64;
 	out->mem_per_cpu = BURST_UNSET64;

@@ -30,7 +30,7 @@ typedef struct burst_job_view {
 	uint32_t spank_env_size;
 	uint32_t job_id, user_id, min_nodes, max_nodes, num_tasks, min_cpus, cpus_per_task, ntasks_per_node;
 	uint32_t time_limit; /* minutes */
-	uint32_t het_offset, priority, shared;
+	uint32_t het_offset, priority, shared, nice;
 	uint64_t mem_per_node, mem_per_cpu; /* MiB */
 	int64_t begin_time;
 	uint8_t has_script, resizes;
@@ -127,6 +127,8 @@ int burst_load_conf(burst_conf_fn fn, void *ctx);
 int burst_update_job(const burst_job_update_t *update);
 int burst_update_node(const burst_node_update_t *update);
 int burst_cancel_job(const char *job);
+/* A user's name, as the host's name services tell; may block. Empty where there is none. */
+void burst_user_name(uint32_t uid, char *out, size_t size);
 /* Whether slurmctld has read its configuration and serves as the active controller. */
 int burst_serves(void);
 int burst_ping_primary(void);

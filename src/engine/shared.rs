@@ -2,7 +2,7 @@
 //!
 //! job_submit and job_modify only ever read what is published here and try to put a message into the letter box: nothing waits.
 
-use crate::{care::Care, timings::Timings};
+use crate::{care::Care, fresh::Fresh, timings::Timings};
 use arc_swap::{ArcSwap, Guard};
 use burst_plan::{Geometry, MicroUsd, Plan, Request, Seconds};
 use burst_policy::{
@@ -204,6 +204,8 @@ pub struct Shared {
     pub snapshot: Board,
     /// Managed jobs by id: own ids and array ids.
     pub managed: ArcSwap<HashMap<u32, Managed>>,
+    /// What job_submit has handed over and the engine has not found yet.
+    pub fresh: Fresh,
     /// Panics caught at the border.
     pub panics: AtomicU64,
     /// Jobs refused because the queue was full.

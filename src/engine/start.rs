@@ -425,7 +425,7 @@ async fn serve(controller: Arc<dyn Controller>, listen: std::net::SocketAddr, de
         match tokio::net::TcpListener::bind(listen).await {
             Ok(listener) => {
                 controller.log(Loud::Info, &format!("listening on {listen}"));
-                if let Err(e) = axum::serve(listener, router(desk.clone())).await {
+                if let Err(e) = axum::serve(crate::listen::Door::new(listener), router(desk.clone())).await {
                     controller.log(Loud::Error, &format!("the listener on {listen} ended: {e}"));
                 }
             }

@@ -12,6 +12,8 @@ use std::{ffi::c_int, sync::atomic::Ordering};
 const PASS: c_int = 0;
 /// ESLURM_ACCESS_DENIED (slurm-22.05 slurm/slurm_errno.h).
 const DENY: c_int = 2002;
+/// More of an identifier is not read: what it begins with is enough to protect the whole job.
+const ID_MOST: usize = 64 * 1_024;
 
 /// What job_modify answers after a panic: an owner of managed jobs is refused, everybody else passes.
 pub fn after_panic(uid: u32, message: Message) -> c_int {
@@ -39,7 +41,7 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
     if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return after_panic(uid, message);
     }
-    let text = shim::text(&v.job_id_str);
+    let text = shim::text(&shim::burst_str_t { len: v.job_id_str.len.min(ID_MOST), ..v.job_id_str });
     // Where there is a text slurmctld does not look at the number, whatever a client has put there (slurm-22.05
     // src/slurmctld/proc_req.c `_slurm_rpc_update_job`).
     let (job_id, tasks) = if text.is_empty() {
@@ -67,7 +69,23 @@ pub fn modify(job: Job, uid: u32, message: Message) -> c_int {
             );
             return DENY;
         }
+        // His last submission may be this one, which the engine has not seen in the job table yet: its hold is an owner's to
+        // lift, as far as slurmctld knows.
+        let moves = |t: &shim::burst_str_t| !shim::bytes(t).is_empty();
+        let frees =
+            v.priority != BURST_UNSET || v.nice != BURST_UNSET || moves(&v.partition) || moves(&v.req_nodes);
+        if frees && slot.handle.shared.fresh.has(uid, burst_engine::start::now_ms()) {
+            message
+                .set("slurm-burst: your last submission is still being taken in; try again in a few seconds");
+            return DENY;
+        }
         return PASS;
+    }
+    // A nice value gives a held job a priority again under PriorityType=priority/basic (slurm-22.05
+    // src/slurmctld/job_mgr.c `_update_job`).
+    if v.nice != BURST_UNSET {
+        message.set("slurm-burst: the nice value of a job whose nodes are launched for it cannot be changed; ask an operator");
+        return DENY;
     }
     let target = !shim::bytes(&v.partition).is_empty()
         || !shim::bytes(&v.req_nodes).is_empty()

@@ -187,6 +187,15 @@ pub fn load_partitions<F: FnMut(&burst_partition_record_t)>(mut f: F) -> c_int {
     unsafe { raw::burst_load_partitions(Some(each::<burst_partition_record_t, F>), (&raw mut f).cast()) }
 }
 
+/// A user's name, empty where the host knows none. May block.
+pub fn user_name(uid: u32) -> String {
+    let mut out = [0u8; 256];
+    // SAFETY: the buffer is as long as is said, and ends with a zero byte afterwards.
+    unsafe { raw::burst_user_name(uid, out.as_mut_ptr().cast(), out.len()) };
+    let end = out.iter().position(|b| *b == 0).unwrap_or(0);
+    String::from_utf8_lossy(out.get(..end).unwrap_or(&[])).into_owned()
+}
+
 /// Licences.
 pub fn load_licences<F: FnMut(&burst_licence_record_t)>(mut f: F) -> c_int {
     // SAFETY: as in `load_jobs`.

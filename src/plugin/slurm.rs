@@ -107,7 +107,7 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
             },
         },
         uid: r.user_id,
-        user: shim::text(&r.user_name),
+        user: owner(r),
         account: shim::text(&r.account),
         array_job: r.array_job_id,
         array_task: (array && r.is_array_meta == 0 && r.array_task_id != BURST_UNSET)
@@ -116,6 +116,34 @@ fn job(r: &shim::burst_job_record_t) -> JobRecord {
         array_most: r.array_max_tasks,
         comment: shim::text(&r.admin_comment),
     }
+}
+
+/// How long a name of the host's name services is believed, and that there is none.
+const NAMED: (Duration, Duration) = (Duration::from_secs(3_600), Duration::from_secs(60));
+/// Most names that are remembered.
+const NAMES_MOST: usize = 10_000;
+
+/// The owner's name. Slurm fills it in only where a job has started (slurm-22.05 src/slurmctld/node_scheduler.c): what a user may
+/// spend is decided before that, and must not be counted under two names.
+fn owner(r: &shim::burst_job_record_t) -> String {
+    static NAMES: Mutex<BTreeMap<u32, (String, Instant)>> = Mutex::new(BTreeMap::new());
+    let given = shim::text(&r.user_name);
+    if !given.is_empty() {
+        return given;
+    }
+    let known = lock(&NAMES).get(&r.user_id).cloned();
+    let fresh =
+        |(name, at): &(String, Instant)| at.elapsed() < if name.is_empty() { NAMED.1 } else { NAMED.0 };
+    if let Some((name, _)) = known.filter(fresh) {
+        return name;
+    }
+    let name = shim::user_name(r.user_id);
+    let mut names = lock(&NAMES);
+    if names.len() >= NAMES_MOST {
+        names.clear();
+    }
+    names.insert(r.user_id, (name.clone(), Instant::now()));
+    name
 }
 
 /// Tagged, or known by number: an administrator may have written over the comment.

@@ -87,6 +87,11 @@ fn answer(
     if slot.handle.shared.panics.load(Ordering::Relaxed) >= PANICS_MOST {
         return Some(after_panic(job, message));
     }
+    if let Some((what, most)) = view::too_long(&v, options) {
+        message
+            .set(&format!("slurm-burst: {what} is longer than the {most} bytes that are taken; shorten it"));
+        return Some(shim::refused());
+    }
     let held = recall(&v, options, plan, version, snapshot)
         .and_then(|d| d.map(|d| hand_over(&v, uid, &d, slot).map(|comment| (d, comment))).transpose());
     Some(match held {
@@ -148,8 +153,10 @@ fn recall(
     version: Option<u64>,
     snapshot: &Snapshot,
 ) -> Result<Option<Arc<Decided>>, String> {
-    // Without waiting: a second thread decides for itself.
-    let (Some(version), Ok(mut known)) = (version, KNOWN.try_lock()) else {
+    // Without waiting: a second thread decides for itself. What is too long to be read is not copied first.
+    let most = snapshot.config.as_ref().map_or(0, |c| c.limits.plan_bytes);
+    let fits = plan.is_none_or(|p| p.len() <= most);
+    let (Some(version), true, Ok(mut known)) = (version, fits, KNOWN.try_lock()) else {
         return Ok(decide(v, options, plan, snapshot)?.map(Arc::new));
     };
     let known = known.get_or_insert_default();
@@ -181,8 +188,12 @@ fn hand_over(
         draft: decided.draft.clone(),
     };
     let comment = shim::c_text(&says::submitted(&intake.id));
+    let (fresh, id) = (&slot.handle.shared.fresh, intake.id.clone());
+    fresh.add(&id, intake.uid, intake.at_ms);
     slot.push(Msg::Intake(Box::new(intake))).map_err(|_| {
-        "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute".to_owned()
+        fresh.remove(&id);
+        "too many burst jobs are being submitted at once; nothing was lost, submit this one again in a minute"
+            .to_owned()
     })?;
     Ok(comment)
 }

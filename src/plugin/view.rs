@@ -38,7 +38,8 @@ pub fn geometry(v: &burst_job_view_t) -> Geometry {
         array: given(shim::text(&v.array)),
         het_offset: number(v.het_offset),
         partition: shim::text(&v.partition),
-        account: shim::text(&v.account),
+        // As slurmctld will, once job_submit is done (`_validate_job_create_req`, xstrtolower).
+        account: shim::text(&v.account).to_ascii_lowercase(),
         qos: shim::text(&v.qos),
         name: String::new(),
         uid: 0,
@@ -46,6 +47,35 @@ pub fn geometry(v: &burst_job_view_t) -> Geometry {
         begin: u64::try_from(v.begin_time).ok().filter(|t| *t > 0),
         dependency: given(shim::text(&v.dependency)),
     }
+}
+
+/// The longest a text may be that slurmctld itself takes, bytes (slurm-22.05 … 26.05 src/slurmctld/job_mgr.c
+/// `_test_job_desc_fields`). It looks only after job_submit has, and its wire takes a gigabyte.
+const SHORT: usize = 1_024;
+/// Most bytes of the advisor's words in the job's environment, and of a list of nodes.
+const LONG: usize = 64 * 1_024;
+
+/// The text that is longer than slurmctld, or we, would take, and how long it may be.
+pub fn too_long(v: &burst_job_view_t, options: Option<&[u8]>) -> Option<(&'static str, usize)> {
+    let texts = [
+        ("--account", &v.account, SHORT),
+        ("--partition", &v.partition, SHORT),
+        ("--qos", &v.qos, SHORT),
+        ("--job-name", &v.name, SHORT),
+        ("--comment", &v.comment, SHORT),
+        ("--constraint", &v.features, SHORT),
+        ("--array", &v.array, 4 * SHORT),
+        ("--dependency", &v.dependency, 128 * SHORT),
+        ("--nodelist", &v.req_nodes, LONG),
+        ("--gpus-per-node", &v.tres_per_node, SHORT),
+        ("--gpus-per-task", &v.tres_per_task, SHORT),
+        ("--gpus", &v.tres_per_job, SHORT),
+        ("--gpus-per-socket", &v.tres_per_socket, SHORT),
+    ];
+    let given = texts.iter().find(|(_, text, most)| text.len > *most).map(|(name, _, most)| (*name, *most));
+    let options = || options.is_some_and(|o| o.len() > LONG).then_some(("burst options", LONG));
+    let words = || (asba(v).map(<[u8]>::len).sum::<usize>() > LONG).then_some(("ASBA_ environment", LONG));
+    given.or_else(options).or_else(words)
 }
 
 /// Everything a decision is made from but the published snapshot: jobs with the same key are decided alike. Owner, name

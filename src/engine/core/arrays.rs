@@ -161,6 +161,9 @@ impl Core {
             if !record.user.is_empty() {
                 gang.user.clone_from(&record.user);
             }
+            if !record.account.is_empty() {
+                gang.geometry.account.clone_from(&record.account);
+            }
             gang.job = Some(JobKey::of(&view));
             gang.enter(Phase::Held, format!("task {task} of array {}", record.view.id), now);
             gang.commented = says::comment(&gang);

@@ -43,6 +43,12 @@ impl Core {
         let gangs = self.slots.values().filter(|s| s.gang.is_living() && s.seen != Seen::Gone);
         let all = managed(gangs.map(|s| &s.gang), self.arrays.values().map(|a| &a.gang));
         self.hands.shared.managed.store(Arc::new(all));
+        // Only now: in between neither would know a job.
+        let known = |g: &Gang| g.job.is_some() || !g.is_living();
+        self.hands.shared.fresh.keep(|id| {
+            let slot = self.slots.get(id).is_some_and(|s| known(&s.gang));
+            !slot && !self.arrays.get(id).is_some_and(|a| known(&a.gang))
+        });
     }
 
     pub(super) fn user_hold(&mut self, uid: u32, id: u32, tasks: &[u32], hold: bool) {

@@ -268,8 +268,14 @@ impl Core {
             if slot.gang.user == slot.gang.uid.to_string() && !record.user.is_empty() {
                 slot.gang.user.clone_from(&record.user);
             }
-            if slot.gang.geometry.account.is_empty() {
-                slot.gang.geometry.account.clone_from(&record.account);
+            // The one that slurmctld counts by: of what was asked for it takes only what its associations allow.
+            let unlaunched = matches!(
+                slot.gang.phase,
+                Phase::Submitted | Phase::Held | Phase::Planned | Phase::Waiting { .. }
+            );
+            let account = &mut slot.gang.geometry.account;
+            if !record.account.is_empty() && (unlaunched || account.is_empty()) {
+                account.clone_from(&record.account);
             }
             // Before this engine has said anything: slurmctld may have forgotten what was said last.
             if slot.effect_ms == 0 && record.array_rest.is_none() && slot.gang.commented != record.comment {
@@ -302,6 +308,8 @@ impl Core {
         if renamed {
             self.publish();
         }
+        let array = |gang: &str| metas.iter().any(|(id, _)| id == gang);
+        self.hands.shared.fresh.looked(uid, at_ms, |gang| known.contains(gang) || array(gang));
         self.see_arrays(at_ms, uid, &metas);
     }
 

@@ -47,6 +47,8 @@ pub(super) fn spending(t: &Table<'_, '_>) -> Spending {
                 continue;
             };
             let own = Table::new(Some(map), all.at(&name), at, all.notes);
+            // slurmctld writes accounts in small letters.
+            let name = if key == "account" { name.to_ascii_lowercase() } else { name };
             rules.push((who(name), budget(&own)));
         }
     }

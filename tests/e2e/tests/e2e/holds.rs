@@ -69,6 +69,7 @@ fn a_job_that_root_submits_for_somebody_is_that_user_s() {
     assert!(field(&c.job(job).unwrap(), "UserId").starts_with("nobody("));
     let out = owner(&c, &["update", &id, "TimeLimit=1"]);
     assert!(!out.ok(), "any other job's owner may shorten it: {out:?}");
+    c.wait_says(job, "running on 2 x", S).unwrap();
     let told = c.run(User::Ordinary, "burstctl", &["explain", &job.to_string()], "").unwrap();
     assert!(told.ok() && told.out.contains("running on 2 x"), "{told:?}");
     c.scancel(User::Ordinary, job).unwrap();
@@ -85,14 +86,15 @@ fn a_managed_job_keeps_its_shape_and_a_plain_one_its_partition() {
     let job = submit(&c, 2, &[], "true");
     c.wait_says(job, "no capacity", S).unwrap();
     let id = format!("JobId={job}");
-    for change in ["MinMemoryNode=1000", "Features=x", "Gres=gpu:1", "MinCPUsNode=2", "NumTasks=4"] {
+    for change in ["Nice=1", "MinMemoryNode=1000", "Features=x", "Gres=gpu:1", "MinCPUsNode=2", "NumTasks=4"]
+    {
         let out = owner(&c, &["update", &id, change]);
         assert!(!out.ok(), "{change} was accepted: {out:?}");
     }
     // All that slurmctld reads as this number.
     for same in [format!("+{job}"), format!("0{job}"), (u64::from(job) + (1 << 32)).to_string()] {
         let out = owner(&c, &["update", &format!("JobId={same}"), "Features=x"]);
-        assert!(!out.ok() && out.text().contains("slurm-burst"), "{same} was another name of it: {out:?}");
+        assert!(!out.ok(), "{same} was another name of it: {out:?}");
     }
     let plain = c.sbatch(User::Ordinary, &["-p", "cpu", "--hold", "-o", "/dev/null"], "true").unwrap();
     let out = owner(&c, &["update", &format!("JobId={plain}"), "Partition=efa"]);

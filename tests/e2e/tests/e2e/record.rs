@@ -309,3 +309,25 @@ fn law7_a_limit_on_spending_holds_jobs_and_says_the_figures() {
     holds(&shown.out, &["of 15.00 USD an hour in flight", "the limit comes near"], &"burstctl alerts");
     finish(c);
 }
+
+#[test]
+fn law7_a_limit_is_one_user_s_and_one_account_s_however_they_are_written() {
+    let mut spec = priced("record-names");
+    spec.burst_toml =
+        "[limits.user.nobody]\nusd_per_hour = 15\n[limits.account.physics]\nusd_per_hour = 10\n".into();
+    let c = Cluster::start(spec).unwrap();
+    // slurmctld names an owner once a job of his has started, and writes accounts in small letters.
+    let first = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME; sleep 8");
+    c.wait_job(first, "RUNNING", S).unwrap();
+    let second = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME");
+    let says = c.wait_says(second, "USD an hour in flight", S).unwrap();
+    holds(field(&says, "AdminComment"), &["nobody", "15.00", "nothing is launched"], &"the user's limit");
+    let third = c.sbatch(User::Other, &usual("2", &["-A", "PHYSICS", "-o", "/dev/null"]), "true").unwrap();
+    let says = c.wait_says(third, "USD an hour in flight", S).unwrap();
+    holds(field(&says, "AdminComment"), &["physics", "10.00", "nothing is launched"], &"the account's limit");
+    c.scancel(User::Other, third).unwrap();
+    ran(&c, first, 2);
+    ran(&c, second, 2);
+    assert_eq!(asked(&c, "CreateFleet").len(), 2, "one after the other");
+    finish(c);
+}

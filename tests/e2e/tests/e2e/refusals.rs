@@ -53,6 +53,8 @@ fn law5_hostile_input_is_refused_with_a_message() {
     std::fs::set_permissions(c.at.file("work/secret"), mode).unwrap();
     refused(&c, &usual("2", &[&secret]), &["permission"]);
 
+    let long = format!("--job-name={}", "a".repeat(2_000));
+    refused(&c, &usual("2", &[&long]), &["--job-name", "1024"]);
     refused(&c, &usual("65", &[]), &["64"]);
     refused(&c, &usual("0", &[]), &["0"]);
     refused(&c, &["-p", "efa", "-N", "1", "-t", "UNLIMITED"], &["time limit", "--time"]);
