@@ -10,7 +10,12 @@ use burst_engine::{
 };
 use burst_policy::{Config, TypeBook};
 use once_cell::sync::OnceCell;
-use std::{ffi::c_int, sync::Arc, thread};
+use std::{
+    ffi::c_int,
+    sync::{Arc, OnceLock, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Queue of a controller whose configuration cannot be read (messages are then refused before they are pushed).
 const QUEUE: usize = 4_096;
@@ -27,8 +32,19 @@ pub fn shared() -> Option<&'static Shared> {
     SLOT.get().map(|s| &*s.handle.shared)
 }
 
+/// How long the engine's start is waited for (it takes a tenth of a second).
+const STARTS: Duration = Duration::from_secs(10);
+static BORN: OnceLock<Instant> = OnceLock::new();
+
+/// Whether slurmctld has just started and the engine is not up yet: what it is given then is not written down for as long.
+pub fn is_starting() -> bool {
+    shared().is_some_and(|s| !s.running.load(Ordering::Acquire))
+        && BORN.get().is_some_and(|born| born.elapsed() < STARTS)
+}
+
 /// The entry. Whatever goes wrong, slurmctld starts: a job that needs us is then refused with the reason.
 pub fn init() -> c_int {
+    BORN.get_or_init(Instant::now);
     let started = SLOT.get_or_try_init(|| {
         let path = std::env::var("SLURM_BURST_CONF")
             .unwrap_or_else(|_| burst_policy::config::DEFAULT_PATH.to_owned());

@@ -31,6 +31,8 @@ use std::{
 /// SLURM_SUCCESS.
 const PASS: c_int = 0;
 
+/// EAGAIN: sbatch, salloc and srun try again by themselves, up to 15 times (slurm-22.05 … 26.05 src/sbatch/sbatch.c).
+const AGAIN: c_int = libc::EAGAIN;
 /// Longest message a user is shown (bytes).
 const MESSAGE_MOST: usize = 4_000;
 
@@ -92,8 +94,13 @@ fn answer(
             .set(&format!("slurm-burst: {what} is longer than the {most} bytes that are taken; shorten it"));
         return Some(shim::refused());
     }
-    let held = recall(&v, options, plan, version, snapshot)
-        .and_then(|d| d.map(|d| hand_over(&v, uid, &d, slot).map(|comment| (d, comment))).transpose());
+    let decided = recall(&v, options, plan, version, snapshot);
+    if matches!(decided, Ok(Some(_))) && startup::is_starting() {
+        message.set("slurm-burst: the controller has just started; the job is submitted again in a moment");
+        return Some(AGAIN);
+    }
+    let held =
+        decided.and_then(|d| d.map(|d| hand_over(&v, uid, &d, slot).map(|comment| (d, comment))).transpose());
     Some(match held {
         Ok(None) => PASS,
         Ok(Some((decided, comment))) => {

@@ -24,6 +24,7 @@ const REGRESSIONS: &[(u64, u64)] = &[
     (2046, 50),
     (110, 50),
     (880, 50),
+    (718, 50),
 ];
 
 fn fine(seed: u64, jobs: u64) {

@@ -188,6 +188,21 @@ impl Storm {
     }
 
     /// Nobody dies any more; what cannot end by itself is told and cancelled.
+    /// A killed slurmctld starts a local job again that it has forgotten to have started; the node's slurmd refuses the second
+    /// copy, and slurmctld drains the node for it (slurm-22.05 src/slurmctld/agent.c `_notify_slurmctld_nodes`).
+    /// It is an operator's to resume, and none of ours.
+    fn ease_local(&self) -> Res<()> {
+        let node = self.c.scontrol(&["show", "node", "local1", "-o"])?;
+        if node.text().contains("DRAIN") && node.text().contains("Reason=Duplicate jobid") {
+            println!("local1 was drained for a second copy of a local job, which slurmd refused: resumed");
+            let out = self.c.scontrol(&["update", "NodeName=local1", "State=RESUME"])?;
+            if !out.ok() {
+                return Err(out.text());
+            }
+        }
+        Ok(())
+    }
+
     fn rest(&mut self) -> Res<()> {
         std::fs::remove_file(self.c.at.file("run/fault-order")).context("fault-order")?;
         self.c.start_slurmctld()?;
@@ -195,6 +210,7 @@ impl Storm {
         let (mut last, mut since) = (String::new(), Instant::now());
         let began = Instant::now();
         let stuck = loop {
+            self.ease_local()?;
             let records = self.records()?;
             let open: Vec<&burst_e2e::show::Fields> = records
                 .iter()
