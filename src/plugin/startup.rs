@@ -33,7 +33,7 @@ pub fn shared() -> Option<&'static Shared> {
 }
 
 /// How long the engine's start is waited for (it takes a tenth of a second).
-const STARTS: Duration = Duration::from_secs(10);
+const STARTS: Duration = Duration::from_secs(3);
 static BORN: OnceLock<Instant> = OnceLock::new();
 
 /// Whether slurmctld has just started and the engine is not up yet: what it is given then is not written down for as long.
