@@ -5,7 +5,7 @@
 
 use super::Core;
 use crate::controller::Loud;
-use burst_policy::gang::{NodeView, Seen};
+use burst_policy::gang::{Gang, NodeView, Seen};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A name is believed to be stray when looks so far apart agree, ms: a look may be older than what it is held against.
@@ -58,6 +58,19 @@ fn bare<'a>(
     up.filter(|n| ours.contains(n) && !backed.contains(n)).map(String::as_str).collect()
 }
 
+/// Where a job is believed to run although its gang was over before this engine began, or has other names: it ran there in a
+/// life before.
+fn haunts(gang: &Gang, seen: &Seen, born_ms: u64) -> Option<Vec<String>> {
+    let Seen::Is(j) = seen else { return None };
+    let runs = matches!(j.state, 1 | 2);
+    let over = !gang.is_living() && gang.since_ms < born_ms && (runs || j.completing);
+    if !over && !runs {
+        return None;
+    }
+    let nodes = burst_plan::hostlist::expand(&j.nodes).unwrap_or_default();
+    (over || nodes.iter().all(|n| !gang.all_names().any(|own| own == n))).then_some(nodes)
+}
+
 impl Core {
     /// The names that living gangs may have up.
     fn backed(&self) -> HashSet<&String> {
@@ -71,14 +84,9 @@ impl Core {
         (!bare.is_empty()).then(|| self.power_down_again(&bare))
     }
 
-    /// Nodes of jobs that slurmctld believes to run on although their gang was over before this engine began.
+    /// Nodes of jobs that slurmctld, by an older table, believes to run on.
     fn haunted(&self) -> HashSet<String> {
-        let over = self.slots.values().filter(|s| !s.gang.is_living() && s.gang.since_ms < self.born_ms);
-        let running = over.filter_map(|s| match &s.seen {
-            Seen::Is(j) if matches!(j.state, 1 | 2) || j.completing => Some(&j.nodes),
-            _ => None,
-        });
-        running.flat_map(|nodes| burst_plan::hostlist::expand(nodes).unwrap_or_default()).collect()
+        self.slots.values().filter_map(|s| haunts(&s.gang, &s.seen, self.born_ms)).flatten().collect()
     }
 
     /// The same for names that a look at the node table shows up.
@@ -142,6 +150,25 @@ mod tests {
         let backed = names.iter().filter(|n| *n == "c").collect();
         let haunted = HashSet::from(["h".to_owned(), "i".to_owned()]);
         assert_eq!(bare(&nodes, &ours, &backed, &haunted), HashSet::from(["a", "f", "h"]));
+    }
+
+    #[test]
+    fn a_job_haunts_the_names_it_ran_on_in_a_life_before() {
+        use burst_policy::gang::JobView;
+        let (request, geometry) = (burst_plan::Request::default(), burst_plan::Geometry::default());
+        let mut g = Gang::new("00ff".into(), 1, "efa".into(), request, geometry, 2_000);
+        g.names = vec!["n3".into()];
+        let seen =
+            |state, nodes: &str| Seen::Is(JobView { state, nodes: nodes.into(), ..JobView::default() });
+        let there = Some(vec!["n1".to_owned(), "n2".to_owned()]);
+        assert_eq!(haunts(&g, &seen(1, "n[1-2]"), 1_000), there, "it has other names now");
+        assert_eq!(haunts(&g, &seen(1, "n[2-3]"), 1_000), None, "its own");
+        assert_eq!(haunts(&g, &seen(0, ""), 1_000), None);
+        g.phase = burst_policy::gang::Phase::Done;
+        g.names.clear();
+        assert_eq!(haunts(&g, &seen(1, "n[1-2]"), 1_000), there);
+        assert_eq!(haunts(&g, &seen(3, "n[1-2]"), 3_000), None, "it is over");
+        assert_eq!(haunts(&g, &Seen::Gone, 3_000), None);
     }
 
     #[test]

@@ -67,7 +67,12 @@ pub(super) fn ending(
             if taken && !late {
                 return None;
             }
-            due.then_some(Effect::PowerDown)
+            if !due {
+                return None;
+            }
+            // From here on a job that slurmctld believes to run on it, by an older table, does not.
+            g.members.iter_mut().for_each(|m| m.up = false);
+            Some(Effect::PowerDown)
         }
         Stage::Terminate => {
             if g.members.is_empty() && g.retired.iter().all(|r| r.ended) && !g.unsure {
