@@ -5,13 +5,20 @@ use burst_e2e::Cluster;
 use burst_e2e::proc::wait_until;
 use serde_json::json;
 
-#[test]
-fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
-    let c = Cluster::start(spec("boot-failure").pool("boot_limit = \"90s\"")).unwrap();
+/// A job of four nodes whose instances EC2 has granted and not begun to boot.
+fn four_pending(name: &str, boot_limit: &str) -> (Cluster, u32, Vec<String>) {
+    let c = Cluster::start(spec(name).pool(&format!("boot_limit = \"{boot_limit}\""))).unwrap();
     let sim = c.sim.as_ref().unwrap();
     sim.settings(&json!({"pending_ms": 4000})).unwrap();
     let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME; sleep 2");
     let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
+    (c, job, first)
+}
+
+#[test]
+fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
+    let (c, job, first) = four_pending("boot-failure", "90s");
+    let sim = c.sim.as_ref().unwrap();
     c.wait_says(job, "booting", S).unwrap();
     sim.stop_instance(&first[1]).unwrap();
     sim.settings(&json!({"pending_ms": 300})).unwrap();
@@ -27,11 +34,8 @@ fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
 
 #[test]
 fn law1_an_instance_that_never_registers_is_replaced_at_the_boot_limit() {
-    let c = Cluster::start(spec("boot-hung").pool("boot_limit = \"20s\"")).unwrap();
+    let (c, job, first) = four_pending("boot-hung", "20s");
     let sim = c.sim.as_ref().unwrap();
-    sim.settings(&json!({"pending_ms": 4000})).unwrap();
-    let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME; sleep 2");
-    let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
     sim.hang_instance(&first[1]).unwrap();
     sim.settings(&json!({"pending_ms": 300})).unwrap();
     wait_until(S, || Ok(c.log().contains(&format!("({}); replaced", first[1])).then_some(()))).unwrap();
@@ -47,11 +51,8 @@ fn law1_an_instance_that_never_registers_is_replaced_at_the_boot_limit() {
 
 #[test]
 fn law1_half_a_gang_that_does_not_boot_costs_the_whole_gang_and_no_node() {
-    let c = Cluster::start(spec("boot-limit").pool("boot_limit = \"15s\"")).unwrap();
+    let (c, job, first) = four_pending("boot-limit", "15s");
     let sim = c.sim.as_ref().unwrap();
-    sim.settings(&json!({"pending_ms": 4000})).unwrap();
-    let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME");
-    let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
     c.wait_says(job, "booting", S).unwrap();
     for id in &first[..3] {
         sim.stop_instance(id).unwrap();
