@@ -22,8 +22,12 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         }
     }
     // What an administrator wrote by hand.
-    if let Ok(prices) = Prices::parse(text) {
-        let text = prices.to_text();
-        assert_eq!(Prices::parse(&text).map(|p| p.to_text()), Ok(text));
+    match Prices::parse(text) {
+        Ok(prices) => {
+            let text = prices.to_text();
+            assert!(!prices.source.chars().any(char::is_control), "{:?}", prices.source);
+            assert_eq!(Prices::parse(&text).map(|p| p.to_text()), Ok(text));
+        }
+        Err(wrong) => assert!(!wrong.chars().any(char::is_control), "{wrong:?}"),
     }
 });

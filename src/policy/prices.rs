@@ -9,6 +9,9 @@ mod merge;
 pub use import::{Form, Import, Wrong, import};
 pub use merge::{Change, merge};
 
+/// Characters of a table's `source`: it stands beside every cost.
+const MOST_SOURCE: usize = 200;
+
 /// region → type → market ("on-demand", "spot") → price of one instance-hour. `ebs_gib_month` prices root volumes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Prices {
@@ -43,8 +46,12 @@ impl Prices {
     /// # Errors
     /// What is wrong, with its path.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text).map_err(|e| burst_plan::clean(&e, import::MOST_TEXT))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         let file: File = serde_json::from_str(text).map_err(|e| format!("prices: {e}"))?;
-        let mut out = Self { source: file.source, ..Self::default() };
+        let mut out = Self { source: burst_plan::clean(&file.source, MOST_SOURCE), ..Self::default() };
         for (region, r) in file.regions {
             if let Some(price) = &r.ebs_gib_month {
                 let price =

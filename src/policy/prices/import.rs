@@ -37,15 +37,22 @@ pub struct Import {
 /// Most errors told at once.
 const MOST_WRONG: usize = 50;
 
+/// Characters of one of them.
+pub(super) const MOST_TEXT: usize = 400;
+
 /// Reads a text.
 ///
 /// # Errors
 /// All that is wrong in a table (up to 50); the first that is wrong in JSON.
 pub fn import(text: &str, form: Form) -> Result<Import, Vec<Wrong>> {
-    let read = match form {
+    // Whatever a reader says repeats words of a foreign text: serde_json the names of keys.
+    let clean = |w: Wrong| Wrong { text: burst_plan::clean(&w.text, MOST_TEXT), ..w };
+    let mut read = match form {
         Form::Csv => csv(text),
         Form::Json => json(text).map_err(|w| vec![w]),
-    }?;
+    }
+    .map_err(|all| all.into_iter().map(clean).collect::<Vec<_>>())?;
+    read.prices.source = burst_plan::clean(&read.prices.source, super::MOST_SOURCE);
     if read.prices.instance.values().all(BTreeMap::is_empty) && read.prices.ebs_gib_month.is_empty() {
         let text = "no price in it that can be used: wanted are on-demand or spot prices of EC2 instances (Linux, shared tenancy)";
         return Err(vec![Wrong { line: 0, text: text.into() }]);

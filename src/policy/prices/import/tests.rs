@@ -46,6 +46,11 @@ fn our_own_file_comes_back_as_it_was_and_errors_know_their_line() {
     assert_eq!(wrong("{\n", "{,\n").line, 1);
     assert!(import("{\"a\":1}", Form::Json).expect_err("neither")[0].text.contains("products"));
     assert!(import("[]", Form::Json).is_err());
+    // A key that would write on the reader's terminal (found by fuzzing), and a source that would.
+    assert!(wrong("source", "s\u{7f}urce").text.contains("s\\u{7f}urce"));
+    let odd = import(&text.replace("\"x\"", "\"x\\u001b[2J\""), Form::Json).expect("reads").prices;
+    assert_eq!(odd.source, "x\\u{1b}[2J");
+    assert_eq!(Prices::parse(&odd.to_text()), Ok(odd));
 }
 
 /// The shape of AWS's bulk file.
