@@ -31,12 +31,12 @@ step "unit tests"
 .ci/unit.sh
 step "installation"
 .ci/install.sh
+# What failed from here on is told once more at the end: a record of CI may keep no more than that.
+failed=()
 if [ -x fuzz/run.sh ]; then
   step "fuzzing"
-  fuzz/run.sh "${FUZZ_SECONDS:-30}"
+  fuzz/run.sh "${FUZZ_SECONDS:-30}" 2>&1 | tee "$target/fuzz.out" || failed+=(fuzz)
 fi
-# What failed is told once more at the end: a record of CI may keep no more than that.
-failed=()
 for beside in conformance storm; do
   step "$beside"
   wait "${!beside}" || failed+=("$beside")
