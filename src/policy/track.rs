@@ -25,8 +25,10 @@ const NO_VAL: u32 = 0xffff_fffe;
 pub struct Track {
     /// `restart_cnt` of the life; None before the job is known.
     pub restart: Option<u32>,
-    /// Times slurmctld has forgotten that this (job, restart) had ended.
+    /// Times slurmctld has forgotten that a life had ended: with `restart` it tells the lives of a gang apart.
     pub again: u32,
+    /// `restart_cnt` of the life before.
+    pub last: Option<u32>,
     /// Where the life took its instances over from the one before, Unix ms; they are counted from here.
     pub split_ms: u64,
     /// Attempts and paid attempts of earlier lives.
@@ -60,7 +62,19 @@ const OWED: usize = 4;
 pub fn observe(before: &Gang, g: &mut Gang, seen: &Seen, now: u64) -> Option<Box<Life>> {
     let restart = g.job.as_ref()?.restart;
     let mut track = std::mem::take(&mut g.track);
-    let own = *track.restart.get_or_insert(restart);
+    let was_ending = matches!(before.phase, Phase::Ending { .. });
+    let is_ending = matches!(g.phase, Phase::Ending { .. });
+    // What has neither run nor instances is the life that the job's number now says: a killed slurmctld may have forgotten
+    // a requeue, and a gang that was done may be wanted again.
+    let idle = before.members.is_empty() && g.members.is_empty() && track.phases.started_ms.is_none();
+    if idle && !was_ending && !is_ending && g.phase != Phase::Running && track.restart != Some(restart) {
+        track.restart = None;
+    }
+    let own = match g.phase {
+        // No life begins here: a requeue may follow, with a number of its own.
+        Phase::Done => track.restart.unwrap_or(restart),
+        _ => number(&mut track, restart),
+    };
     track.phases.submit_ms.get_or_insert(g.born_ms);
     let job = match seen {
         Seen::Is(j) => Some(j),
@@ -69,8 +83,6 @@ pub fn observe(before: &Gang, g: &mut Gang, seen: &Seen, now: u64) -> Option<Box
     if let Some(j) = job {
         facts(&mut track.facts, j, own);
     }
-    let was_ending = matches!(before.phase, Phase::Ending { .. });
-    let is_ending = matches!(g.phase, Phase::Ending { .. });
     if is_ending && !was_ending {
         track.why = g.history.last().map_or_else(String::new, |e| e.text.clone());
         track.phases.ended_ms = Some(now);
@@ -100,6 +112,18 @@ pub fn observe(before: &Gang, g: &mut Gang, seen: &Seen, now: u64) -> Option<Box
     None
 }
 
+/// The life's number, from when its job is known. No two lives of a gang have the same (again, restart): the ledger keeps the
+/// first.
+fn number(track: &mut Track, restart: u32) -> u32 {
+    if let Some(own) = track.restart {
+        return own;
+    }
+    // Where it has not grown, slurmctld has forgotten what was before.
+    let forgotten = track.last.is_some_and(|last| restart <= last);
+    track.again = track.again.saturating_add(u32::from(forgotten));
+    *track.restart.insert(restart)
+}
+
 /// Ends a life and begins the next.
 fn finish(
     mut track: Track,
@@ -110,9 +134,8 @@ fn finish(
 ) -> Option<Box<Life>> {
     let restart = g.job.as_ref().map_or(own, |j| j.restart);
     // What the next life has begun in the same look is its own.
-    let mut next = Track { before: (before.attempt, g.paid), ..Track::default() };
-    // What follows a life of the same restart follows because slurmctld has forgotten it.
-    next.again = if restart == own { track.again.saturating_add(1) } else { 0 };
+    let mut next =
+        Track { before: (before.attempt, g.paid), again: track.again, last: Some(own), ..Track::default() };
     next.phases.submit_ms = Some(now);
     if split {
         track.phases.ended_ms = Some(now);
@@ -121,9 +144,9 @@ fn finish(
             let ran = ran(&track, g, m, Purpose::Served, now);
             keep(&mut track, ran);
         }
-        next.restart = Some(restart);
+        number(&mut next, restart);
         (next.split_ms, next.rung) = (now, track.rung.clone());
-        next.phases.started_ms = Some(now);
+        next.phases.started_ms = (g.phase == Phase::Running).then_some(now);
     } else {
         stamp(&mut next, before, g, now);
         (next.phases.terminated_ms, next.cleared_ms, next.unseen) = (None, None, false);

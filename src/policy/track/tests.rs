@@ -241,3 +241,59 @@ fn a_job_that_was_never_launched_has_no_record() {
     go(&mut g, &Seen::Gone, 2_000, |g| g.enter(ending(Then::Done, Stage::PowerDown), "gone", 2_000));
     assert_eq!(go(&mut g, &Seen::Gone, 3_000, |g| g.enter(Phase::Done, "free", 3_000)), None);
 }
+
+/// The job runs, ends and is given back; answers its life.
+fn lived(g: &mut Gang, restart: u32) -> Box<Life> {
+    running(g);
+    let over = record(3, restart);
+    go(g, &over, 90_000, |g| g.enter(ending(Then::Done, Stage::PowerDown), "over", 90_000));
+    go(g, &over, 91_000, |g| {
+        g.members.clear();
+        g.phase = ending(Then::Done, Stage::Settle { nudge_ms: 0 });
+    });
+    go(g, &over, 95_000, |g| g.enter(Phase::Done, "free", 95_000)).expect("over")
+}
+
+fn requeued(g: &mut Gang, restart: u32) {
+    go(g, &record(0, restart), 100_000, |g| {
+        g.job.as_mut().expect("known").restart = restart;
+        g.enter(Phase::Planned, "requeued", 100_000);
+    });
+}
+
+#[test]
+fn law7_no_two_lives_of_a_gang_have_one_row_however_often_slurmctld_forgets_a_requeue() {
+    let mut g = gang();
+    let mut keys = BTreeSet::new();
+    // 1 is forgotten twice, 2 once.
+    for restart in [0, 1, 0, 1, 2, 1, 2, 3] {
+        if g.phase == Phase::Done {
+            // Somebody looks at it between its end and the requeue.
+            go(&mut g, &record(3, restart), 96_000, |_| ());
+            requeued(&mut g, restart);
+            assert_eq!(g.track.phases.started_ms, None, "a requeued job has not started");
+        }
+        let life = lived(&mut g, restart);
+        assert_eq!((life.restart, life.instances.len()), (restart, 2));
+        assert!(keys.insert((life.key(), life.restart)), "{keys:?}");
+    }
+    assert_eq!(keys.len(), 8);
+}
+
+#[test]
+fn a_life_without_instances_is_the_one_its_job_s_number_says() {
+    let mut g = gang();
+    lived(&mut g, 0);
+    go(&mut g, &record(3, 0), 96_000, |_| ());
+    requeued(&mut g, 1);
+    assert_eq!((g.track.restart, g.track.again), (Some(1), 0), "nothing was forgotten");
+    // slurmctld, killed, has forgotten the requeue; the gang is done for it, and is wanted again.
+    go(&mut g, &record(3, 0), 101_000, |g| {
+        g.job.as_mut().expect("known").restart = 0;
+        g.enter(Phase::Waiting { until_ms: None, why: crate::gang::Why::Capacity }, "waits", 101_000);
+    });
+    assert_eq!((g.track.restart, g.track.again, g.track.phases.started_ms), (Some(0), 1, None));
+    requeued(&mut g, 1);
+    assert_eq!((g.track.restart, g.track.again, g.track.phases.started_ms), (Some(1), 1, None));
+    assert_eq!(lived(&mut g, 1).file_id(), "12-again1");
+}
