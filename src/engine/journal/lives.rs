@@ -3,6 +3,8 @@
 use super::{Journal, JournalError, Reply, Write};
 use rusqlite::{Connection, Transaction, params};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// `ledger` has a row for each life, `report` what came of lives whose record is not written yet.
@@ -125,25 +127,36 @@ impl Journal {
 }
 
 pub(super) fn write_life(tx: &Transaction<'_>, r: &Row, now: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO ledger (gang, restart, job, user, account, pool, began, ended, cost, open, doc, at)
+    let written = tx
+        .prepare_cached(
+            "INSERT INTO ledger (gang, restart, job, user, account, pool, began, ended, cost, open, doc, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (gang, restart) DO UPDATE SET cost = ?9, open = ?10, doc = ?11, at = ?12 WHERE open = 1",
-    )?
-    .execute(params![
-        r.gang,
-        r.restart,
-        r.job,
-        r.user,
-        r.account,
-        r.pool,
-        r.began_ms.map(signed),
-        signed(r.ended_ms),
-        signed(r.cost),
-        r.open,
-        r.doc,
-        now
-    ])?;
+        )?
+        .execute(params![
+            r.gang,
+            r.restart,
+            r.job,
+            r.user,
+            r.account,
+            r.pool,
+            r.began_ms.map(signed),
+            signed(r.ended_ms),
+            signed(r.cost),
+            r.open,
+            r.doc,
+            now
+        ])?;
+    if written == 0 {
+        // That row is final: what comes again is the same life, or money that nobody would be told of.
+        let stored: String = tx
+            .prepare_cached("SELECT doc FROM ledger WHERE gang = ?1 AND restart = ?2")?
+            .query_row(params![r.gang, r.restart], |row| row.get(0))?;
+        if let Some(instance) = lost_instance(&stored, &r.doc) {
+            tracing::error!(gang_id = %r.gang, restart = r.restart, job = %r.job, %instance,
+                "the ledger has another life under this number already: what this one's instances cost is in no sum");
+        }
+    }
     if !r.open {
         tx.prepare_cached("DELETE FROM report WHERE gang = ?1 AND restart = ?2 OR at < ?3")?
             .execute(params![r.gang, r.restart, now.saturating_sub(KEEP_REPORTS_MS)])?;
@@ -153,6 +166,20 @@ pub(super) fn write_life(tx: &Transaction<'_>, r: &Row, now: i64) -> rusqlite::R
         .execute([KEEP_LIVES])?;
     }
     Ok(())
+}
+
+/// Instances in a life's document; None where it has no such list.
+fn instances(doc: &str) -> Option<BTreeSet<String>> {
+    let doc: Value = serde_json::from_str(doc).ok()?;
+    let list = doc.get("instances")?.as_array()?;
+    Some(list.iter().filter_map(|i| i.get("id")?.as_str().map(str::to_owned)).collect())
+}
+
+/// An instance that the life which comes has, and the final row of the same key has not. A row that cannot be read
+/// has none.
+fn lost_instance(stored: &str, comes: &str) -> Option<String> {
+    let kept = instances(stored).unwrap_or_default();
+    instances(comes)?.into_iter().find(|id| !kept.contains(id))
 }
 
 pub(super) fn write_report(tx: &Transaction<'_>, r: &Stored, now: i64) -> rusqlite::Result<()> {
@@ -223,6 +250,20 @@ mod tests {
 
     fn stored(node: &str, doc: &str) -> Stored {
         Stored { gang: "a".into(), restart: 0, node: node.into(), doc: doc.into() }
+    }
+
+    #[test]
+    fn two_lives_of_one_number_are_told_apart_by_their_instances() {
+        let of = |ids: &[&str]| {
+            let list: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
+            serde_json::json!({ "instances": list }).to_string()
+        };
+        assert_eq!(lost_instance(&of(&["i-1", "i-2"]), &of(&["i-2", "i-1"])), None, "the same life again");
+        assert_eq!(lost_instance(&of(&["i-1", "i-2"]), &of(&["i-1"])), None, "it knew more before");
+        assert_eq!(lost_instance(&of(&["i-1"]), &of(&["i-1", "i-3"])), Some("i-3".into()));
+        assert_eq!(lost_instance(&of(&[]), &of(&["i-3"])), Some("i-3".into()));
+        assert_eq!(lost_instance("damaged", &of(&["i-3"])), Some("i-3".into()));
+        assert_eq!(lost_instance(&of(&["i-1"]), &of(&[])), None, "it cost nothing");
     }
 
     #[tokio::test]
