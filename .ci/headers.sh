@@ -15,11 +15,10 @@ for suite in trixie sid; do
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/sources.list"
     options=(-o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$dir/lists"
       -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none)
-    if ! { timeout 120 apt-get "${options[@]}" update && cd "$dir" && timeout 60 apt-get "${options[@]}" download libslurm-dev; } >"$dir/apt.log" 2>&1; then
+    if ! { timeout 120 apt-get "${options[@]}" update && (cd "$dir" && timeout 60 apt-get "${options[@]}" download libslurm-dev); } >"$dir/apt.log" 2>&1; then
       echo "headers: $suite could not be fetched, not checked ($(tail -n 1 "$dir/apt.log"))"
       continue
     fi
-    cd - >/dev/null
     dpkg-deb -x "$dir"/libslurm-dev_*.deb "$dir/x"
   fi
   for file in c-shim/*.c; do

@@ -13,7 +13,7 @@ venv="${CARGO_TARGET_DIR:-target}/venv"
 if [ ! -x "$venv/bin/python" ]; then
   python3 -m venv "$venv"
 fi
-"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/conformance/requirements.txt
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --retries 10 --timeout 60 --no-deps --require-hashes -r tests/conformance/requirements.txt
 # First that it bites; then every action the engine cannot do without must be among the requests.
 "$venv/bin/python" tests/conformance/model_check.py --self-test | grep -v '^ok '
 expected=(CreateFleet DescribeInstances TerminateInstances CreateLaunchTemplate CreatePlacementGroup

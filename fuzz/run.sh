@@ -36,7 +36,7 @@ run() {
   mkdir -p "$out/corpus/$target" "$out/crashes/$target" "corpus/$target"
   local dict=()
   [ ! -e "dict/$target.dict" ] || dict=("-dict=dict/$target.dict")
-  RUST_BACKTRACE=0 "$out/$host/release/$target" "$out/corpus/$target" "corpus/$target" -max_total_time="$seconds" -timeout=5 \
+  RUST_BACKTRACE=0 "$out/$host/release/$target" "$out/corpus/$target" "corpus/$target" -max_total_time="$seconds" -timeout=25 \
     -max_len=4096 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix="$out/crashes/$target/" \
     ${dict[@]+"${dict[@]}"} >"$log" 2>&1 || status=$?
   local first last execs

@@ -213,7 +213,7 @@ impl Rates {
     /// The gang's CreateFleet leaves: how long it has to wait, ms; 0 where its turn was given.
     pub(crate) fn launch(&self, gang: &str, most_ms: u64, now: u64) -> u64 {
         let mut i = self.lock();
-        match i.budget(now).called(gang) {
+        match i.budget(now).called(gang, now) {
             true => 0,
             false => i.budget(now).draw(Family::Launch, most_ms, now),
         }

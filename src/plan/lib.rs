@@ -100,8 +100,9 @@ impl Market {
     }
 }
 
-/// At most so many characters of a foreign text, in one line and without anything that could move a cursor, forge a line of
-/// a log or turn the direction of writing: such characters are shown by their number.
+/// At most so many characters, and `…` where there are more, of a foreign text in one line and without anything that could
+/// move a cursor, forge a line of a log or turn the direction of writing: such characters are shown by their number. What
+/// is clean stays as it is.
 #[must_use]
 pub fn clean(text: &str, most: usize) -> String {
     let odd = |c: char| {
@@ -109,11 +110,15 @@ pub fn clean(text: &str, most: usize) -> String {
             || matches!(c, '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };
     let mut out = String::with_capacity(text.len().min(most));
-    for (i, c) in text.chars().enumerate() {
-        if i >= most {
+    let mut left = most;
+    for c in text.chars() {
+        // As it is shown, a number is as many characters as it has: what was cut once is not cut again.
+        let shown = if odd(c) { c.escape_default().count() } else { 1 };
+        let Some(rest) = left.checked_sub(shown) else {
             out.push('…');
             break;
-        }
+        };
+        left = rest;
         match odd(c) {
             true => out.extend(c.escape_default()),
             false => out.push(c),
@@ -138,14 +143,17 @@ mod tests {
         assert_eq!(clean("a\nb\r\t\u{1b}[31m\u{202e}ä\"", 99), "a\\nb\\r\\t\\u{1b}[31m\\u{202e}ä\"");
         assert_eq!(clean("äöü", 2), "äö…");
         assert_eq!(clean("äö", 2), "äö");
+        assert_eq!(clean("a\nb", 3), "a\\n…", "a number counts as it is shown");
+        assert_eq!(clean("ab\n", 3), "ab…", "and is not cut in two");
     }
 
     proptest! {
         #[test]
-        fn bounded_and_printable(text in any::<String>(), most in 0usize..50) {
+        fn bounded_and_printable(text in prop_oneof![any::<String>(), "[\u{7f}\n\u{202e}a]{0,60}"], most in 0usize..50) {
             let out = clean(&text, most);
             prop_assert!(!out.chars().any(char::is_control));
-            prop_assert!(out.chars().count() <= most * 10 + 1);
+            prop_assert!(out.chars().count() <= most + 1);
+            prop_assert_eq!(clean(&out, most), out, "what is clean stays as it is");
         }
     }
 }

@@ -80,14 +80,37 @@ struct Waiting {
     ask_ms: u64,
 }
 
+/// A call that has left has reached EC2 after this, answered or not, ms.
+const ARRIVES_MS: u64 = 500;
+
+/// Where the call of an admitted launch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// Admitted then (Unix ms), not made: the journal and the placement group come first.
+    Due(u64),
+    /// Left then. EC2's bucket may still be full, and a full one takes nothing in.
+    Left(u64),
+    /// EC2 has it: it is out of the bucket.
+    Counted,
+}
+
 /// A gang that was admitted and whose launch has not been settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Paid {
     need: i64,
     /// Its turn, Unix ms.
     at_ms: u64,
-    /// The call has left.
-    called: bool,
+    call: Call,
+}
+
+impl Paid {
+    fn new(need: i64, at_ms: u64) -> Self {
+        Self { need, at_ms, call: Call::Due(at_ms) }
+    }
+    /// The call is still to be made.
+    fn is_due(&self) -> bool {
+        matches!(self.call, Call::Due(_))
+    }
 }
 
 /// The model.
@@ -162,7 +185,7 @@ impl Budget {
     pub fn admit_first(&mut self, gang: &str, first: u32, total: u32, now_ms: u64) -> Answer {
         self.flow_in(now_ms);
         let need = match self.paid.get(gang) {
-            Some(p) if !p.called => return Answer::Ok,
+            Some(p) if p.is_due() => return Answer::Ok,
             Some(_) => 0,
             None => {
                 self.drop_parts(gang);
@@ -176,17 +199,14 @@ impl Budget {
         let (before, calls) = if saves { (0, 0) } else { self.before(saver, need, turn) };
         let has = self.instances.held.saturating_add(if saves { self.saved } else { 0 });
         let lacks = before.saturating_add(need).saturating_sub(has).max(0);
-        let calls_lack = (calls + 1).saturating_mul(TOKEN).saturating_sub(self.launch.held).max(0);
+        let calls_lack = (calls + 1).saturating_mul(TOKEN).saturating_sub(self.calls()).max(0);
         if lacks == 0 && calls_lack == 0 {
-            self.launch.held -= TOKEN;
             let from_saved = if saves { need.min(self.saved) } else { 0 };
             self.saved -= from_saved;
             self.instances.held -= need - from_saved;
             self.forget(gang);
             let need = if need > 0 { self.begin_parts(gang, need, (first, total)) } else { 0 };
-            let paid =
-                self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: now_ms, called: false });
-            paid.called = false;
+            self.due(gang, need);
             return Answer::Ok;
         }
         let wait =
@@ -241,21 +261,51 @@ impl Budget {
         if saves { half } else { half.min(ms(queue.max(1), self.instances.flow)) }
     }
 
+    /// CreateFleet calls that may be admitted, in parts of a token: what the bucket holds without the calls that are due and
+    /// those that may not have reached EC2. One that was admitted long ago and not made keeps nobody else waiting.
+    fn calls(&self) -> i64 {
+        let open = self.paid.values().filter(|p| match p.call {
+            Call::Due(at) => self.at_ms <= at.saturating_add(GONE_MS),
+            Call::Left(_) => true,
+            Call::Counted => false,
+        });
+        self.launch.held.saturating_sub(i64::try_from(open.count()).unwrap_or(i64::MAX).saturating_mul(TOKEN))
+    }
+
+    /// A call is admitted; an earlier one of the same launch has left and counts for itself.
+    fn due(&mut self, gang: &str, need: i64) {
+        let at = self.at_ms;
+        let earlier = self.paid.entry(gang.to_owned()).or_insert(Paid::new(need, at));
+        let was = std::mem::replace(&mut earlier.call, Call::Due(at));
+        self.count(was);
+    }
+
+    /// EC2 has a call.
+    fn count(&mut self, call: Call) {
+        if matches!(call, Call::Left(_)) {
+            self.launch.held -= TOKEN;
+        }
+    }
+
     /// Whether the gang was admitted and its call has not left.
     #[must_use]
     pub fn is_admitted(&self, gang: &str) -> bool {
-        self.paid.get(gang).is_some_and(|p| !p.called)
+        self.paid.get(gang).is_some_and(Paid::is_due)
     }
 
     /// The launch of an admitted gang leaves now. False: it was not admitted (or has left before), and is to draw.
-    pub fn called(&mut self, gang: &str) -> bool {
-        self.paid.get_mut(gang).is_some_and(|p| !std::mem::replace(&mut p.called, true))
+    pub fn called(&mut self, gang: &str, now_ms: u64) -> bool {
+        self.flow_in(now_ms);
+        let Some(p) = self.paid.get_mut(gang).filter(|p| p.is_due()) else { return false };
+        p.call = Call::Left(now_ms);
+        true
     }
 
     /// What came of a launch. Without a known answer it is not settled.
     pub fn settled(&mut self, gang: &str, how: Settled, now_ms: u64) {
         self.flow_in(now_ms);
         let Some(p) = self.paid.remove(gang) else { return };
+        self.count(p.call);
         match how {
             Settled::Refused => self.give_back(p.need),
             // EC2 counted it when it arrived, and a full bucket takes nothing in until then.
@@ -270,11 +320,10 @@ impl Budget {
     pub fn leave(&mut self, gang: &str) {
         self.forget(gang);
         self.drop_parts(gang);
-        if let Some(p) = self.paid.remove(gang)
-            && !p.called
-        {
+        let Some(p) = self.paid.remove(gang) else { return };
+        self.count(p.call);
+        if p.is_due() {
             self.give_back(p.need);
-            self.launch.held = (self.launch.held + TOKEN).min(self.launch.most);
         }
     }
 
@@ -298,7 +347,13 @@ impl Budget {
     /// Any call but an admitted launch: it is counted now, and made after so many ms, `most_ms` at most.
     pub fn draw(&mut self, family: Family, most_ms: u64, now_ms: u64) -> u64 {
         self.flow_in(now_ms);
-        self.of(family).draw(1, most_ms)
+        // Calls that are due come first.
+        let kept = if family == Family::Launch { self.launch.held - self.calls() } else { 0 };
+        let bucket = self.of(family);
+        bucket.held -= kept;
+        let wait = bucket.draw(1, most_ms);
+        bucket.held += kept;
+        wait
     }
 
     /// A TerminateInstances of so many instances, as [`Self::draw`].
@@ -351,7 +406,10 @@ impl Budget {
     pub fn shown(&mut self, now_ms: u64) -> Vec<Shown> {
         self.flow_in(now_ms);
         let saved = self.saved + self.spare();
-        let mut out: Vec<Shown> = Family::ALL.into_iter().map(|f| self.of(f).shown(f.label(), 0)).collect();
+        let due = self.calls() - self.launch.held;
+        let less = |f| if f == Family::Launch { due } else { 0 };
+        let mut out: Vec<Shown> =
+            Family::ALL.into_iter().map(|f| self.of(f).shown(f.label(), less(f))).collect();
         out.push(self.instances.shown("launched instances", saved));
         out.push(self.ended.shown("ended instances", 0));
         out
@@ -365,6 +423,12 @@ impl Budget {
             self.of(family).flow_in(passed);
         }
         self.ended.flow_in(passed);
+        let arrived =
+            |p: &&mut Paid| matches!(p.call, Call::Left(at) if self.at_ms >= at.saturating_add(ARRIVES_MS));
+        for p in self.paid.values_mut().filter(arrived) {
+            p.call = Call::Counted;
+            self.launch.held -= TOKEN;
+        }
         let all = self.instances.held.saturating_add(self.saved).saturating_add(self.spare());
         let room = self.instances.most.saturating_sub(all);
         let came = self.instances.came(passed).min(room.max(0));

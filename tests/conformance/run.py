@@ -99,7 +99,7 @@ class Programs:
                 p.wait()
 
 
-def wait_for(what, look, limit=40):
+def wait_for(what, look, limit=120):
     end = time.monotonic() + limit
     while True:
         try:
@@ -125,10 +125,11 @@ def endpoint(name, paths, programs, out):
         programs.start(name, [paths["endpoints"].parent / "ministack"], env.items())
     programs.start(f"microburst-{name}", [paths["endpoints"].parent / "microburst", "--upstream",
                                           f"http://127.0.0.1:{real}", "--port", proxy])
-    place = wait_for(name, lambda: SIMULATED if name == "ec2sim" and knock(real) else find_place(real))
-    wait_for("microburst", lambda: urllib.request.urlopen(f"http://127.0.0.1:{proxy}/_microburst/health", timeout=5))
+    # At once: whoever looks for a free port meanwhile does not find this one.
     log = out / f"{name}.jsonl"
     front_server = recorder.serve(front, ("127.0.0.1", proxy), log)
+    place = wait_for(name, lambda: SIMULATED if name == "ec2sim" and knock(real) else find_place(real))
+    wait_for("microburst", lambda: urllib.request.urlopen(f"http://127.0.0.1:{proxy}/_microburst/health", timeout=5))
     env = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
            "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
     run = subprocess.run([paths["program"], f"http://127.0.0.1:{front}", f"http://127.0.0.1:{proxy}", *place], env=env, capture_output=True, text=True, timeout=240, check=False)

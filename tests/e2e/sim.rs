@@ -146,7 +146,7 @@ impl Sim {
     pub fn admin(&self, method: &str, what: &str, body: Option<&Value>) -> Res<Value> {
         let url = format!("{}/_sim/{what}", self.url);
         let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(10)))
+            .timeout_global(Some(Duration::from_secs(30)))
             .http_status_as_error(false)
             .build()
             .into();

@@ -13,6 +13,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
+    process::Command,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -123,11 +124,11 @@ fn a_long_message_passes_pipes_and_sockets() {
 fn program(body: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("munge");
-    // Renamed into place: a script that is open for writing cannot be executed.
     let fresh = dir.path().join("new");
     fs::write(&fresh, format!("#!/bin/sh\n{body}\n")).unwrap();
     fs::set_permissions(&fresh, PermissionsExt::from_mode(0o755)).unwrap();
-    fs::rename(&fresh, &path).unwrap();
+    // What is open for writing cannot be executed, and another test's child may still hold what this process wrote.
+    assert!(Command::new("cp").arg("-p").args([&fresh, &path]).status().unwrap().success());
     (dir, path.display().to_string())
 }
 

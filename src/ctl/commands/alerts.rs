@@ -253,9 +253,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let script = |name: &str, body: &str| {
             use std::os::unix::fs::PermissionsExt;
-            let path = dir.path().join(name);
-            fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            let (fresh, path) = (dir.path().join("new"), dir.path().join(name));
+            fs::write(&fresh, format!("#!/bin/sh\n{body}\n")).unwrap();
+            fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+            // What is open for writing cannot be executed, and another test's child may hold what this process wrote.
+            assert!(Command::new("cp").arg("-p").args([&fresh, &path]).status().unwrap().success());
             path
         };
         let out = dir.path().join("out");

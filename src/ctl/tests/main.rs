@@ -44,8 +44,11 @@ impl Bench {
 
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.write(name, &format!("#!/bin/sh\n{body}\n"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (fresh, path) =
+            (self.write(&format!("{name}.new"), &format!("#!/bin/sh\n{body}\n")), self.path(name));
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // What is open for writing cannot be executed, and another test's child may still hold what this process wrote.
+        assert!(Command::new("cp").arg("-p").args([&fresh, &path]).status().unwrap().success());
         path
     }
 

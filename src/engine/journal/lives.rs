@@ -148,10 +148,12 @@ pub(super) fn write_life(tx: &Transaction<'_>, r: &Row, now: i64) -> rusqlite::R
             now
         ])?;
     if written == 0 {
-        // That row is final: what comes again is the same life, or money that nobody would be told of.
+        // That row is final: what comes again is the same life, or money that nobody would be told of. Not being able
+        // to tell is no reason to lose the writes beside this one.
         let stored: String = tx
             .prepare_cached("SELECT doc FROM ledger WHERE gang = ?1 AND restart = ?2")?
-            .query_row(params![r.gang, r.restart], |row| row.get(0))?;
+            .query_row(params![r.gang, r.restart], |row| row.get(0))
+            .unwrap_or_default();
         if let Some(instance) = lost_instance(&stored, &r.doc) {
             tracing::error!(gang_id = %r.gang, restart = r.restart, job = %r.job, %instance,
                 "the ledger has another life under this number already: what this one's instances cost is in no sum");
@@ -231,6 +233,7 @@ pub(super) fn read_past(db: &Connection, since_ms: u64) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burst_policy::life::{Life, Ran};
 
     fn row(gang: &str, open: bool, cost: u64, ended_ms: u64) -> Row {
         Row {
@@ -255,8 +258,9 @@ mod tests {
     #[test]
     fn two_lives_of_one_number_are_told_apart_by_their_instances() {
         let of = |ids: &[&str]| {
-            let list: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
-            serde_json::json!({ "instances": list }).to_string()
+            let ran = |id: &&str| Ran { id: (*id).into(), ..Ran::default() };
+            serde_json::to_string(&Life { instances: ids.iter().map(ran).collect(), ..Life::default() })
+                .expect("a life")
         };
         assert_eq!(lost_instance(&of(&["i-1", "i-2"]), &of(&["i-2", "i-1"])), None, "the same life again");
         assert_eq!(lost_instance(&of(&["i-1", "i-2"]), &of(&["i-1"])), None, "it knew more before");

@@ -5,7 +5,7 @@
 //! for as long as it takes and no longer.
 
 use super::{
-    Answer, Budget, LEAST_MS, Paid,
+    Answer, Budget, LEAST_MS,
     bucket::{TOKEN, ms, tokens},
 };
 
@@ -36,21 +36,20 @@ impl Budget {
     pub fn admit_next(&mut self, gang: &str, nodes: u32, now_ms: u64) -> Answer {
         self.flow_in(now_ms);
         let need = match self.paid.get(gang) {
-            Some(p) if !p.called => return Answer::Ok,
+            Some(p) if p.is_due() => return Answer::Ok,
             Some(_) => 0,
             None => tokens(nodes).min(self.instances.most),
         };
+        let calls_lack = TOKEN.saturating_sub(self.calls()).max(0);
         let begun = self.begun.entry(gang.to_owned()).or_default();
         begun.wants = begun.wants.max(need);
         begun.spare = (begun.spare - begun.early.take().unwrap_or(0)).max(0);
         let has = begun.spare.saturating_add(self.saved).saturating_add(self.instances.held.max(0));
         let lacks = need.saturating_sub(has).max(0);
-        let calls_lack = TOKEN.saturating_sub(self.launch.held).max(0);
         if lacks > 0 || calls_lack > 0 {
             let wait = ms(lacks, self.instances.flow).max(ms(calls_lack, self.launch.flow)).max(LEAST_MS);
             return Answer::waits(wait, now_ms);
         }
-        self.launch.held -= TOKEN;
         let spare = need.min(begun.spare);
         begun.spare -= spare;
         begun.wants = (begun.wants - need).max(0);
@@ -58,9 +57,7 @@ impl Budget {
         let saved = (need - spare).min(self.saved);
         self.saved -= saved;
         self.instances.held -= need - spare - saved;
-        let paid =
-            self.paid.entry(gang.to_owned()).or_insert(Paid { need, at_ms: self.at_ms, called: false });
-        paid.called = false;
+        self.due(gang, need);
         Answer::Ok
     }
 

@@ -18,9 +18,9 @@ const SAVED_WITHIN_MS: u64 = 8_000;
 /// A job starts no earlier after its submission than this, and `sbatch` answers sooner.
 const ANSWER_MS: u64 = 500;
 /// An answer is written down within this.
-const WRITTEN_MS: u64 = 100;
+const WRITTEN_MS: u64 = 1_000;
 /// A slurmctld that starts may schedule by its older table until the engine has looked at the jobs and held what is over.
-const LOOK_MS: u64 = 3_000;
+const LOOK_MS: u64 = 10_000;
 
 /// What a job is told in its first moment: no reason to be pending for ever.
 const NO_REASON: &str = "held: nodes will be launched for it";

@@ -5,7 +5,7 @@ use crate::proc::{Output, wait_until};
 use crate::show::{self, Fields, field};
 use crate::{Context, Res};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How long one command of Slurm's may take.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -57,6 +57,18 @@ impl Cluster {
         self.run(User::Root, "scontrol", args, "")
     }
 
+    /// `scontrol`, asked again where slurmctld was too busy to answer within MessageTimeout.
+    fn patiently(&self, args: &[&str]) -> Res<Output> {
+        let mut out = self.scontrol(args)?;
+        for _ in 0..5 {
+            if out.ok() || !out.text().contains("Socket timed out") || self.slurmctld_died() {
+                break;
+            }
+            out = self.scontrol(args)?;
+        }
+        Ok(out)
+    }
+
     /// `scancel`.
     ///
     /// # Errors
@@ -71,7 +83,7 @@ impl Cluster {
     /// # Errors
     /// Slurm does not know the job.
     pub fn job_records(&self, job: u32) -> Res<Vec<Fields>> {
-        let out = self.scontrol(&["show", "job", &job.to_string()])?;
+        let out = self.patiently(&["show", "job", &job.to_string()])?;
         if out.ok() { Ok(show::records(&out.out)) } else { Err(out.text()) }
     }
 
@@ -190,12 +202,26 @@ impl Cluster {
         .context(format!("slurmctld saving {text}"))
     }
 
+    /// Waits until slurmctld has saved that a job has started: a kill before that is Slurm's own loss.
+    ///
+    /// # Errors
+    /// The deadline passed.
+    pub fn wait_start_saved(&self, job: u32, limit: Duration) -> Res<()> {
+        wait_until(limit, || {
+            let saved = std::fs::metadata(self.at.file("state/job_state")).and_then(|m| m.modified()).ok();
+            let saved = saved.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+            let start = self.job(job).ok().and_then(|f| crate::time::parse(field(&f, "StartTime")));
+            Ok(saved.zip(start).filter(|(at, start)| at.as_millis() > u128::from(start + 1_000)).map(|_| ()))
+        })
+        .context(format!("slurmctld saving the start of job {job}"))
+    }
+
     /// All nodes' fields.
     ///
     /// # Errors
     /// slurmctld does not answer.
     pub fn nodes(&self) -> Res<Vec<Fields>> {
-        let out = self.scontrol(&["show", "node"])?;
+        let out = self.patiently(&["show", "node"])?;
         if out.ok() { Ok(show::records(&out.out)) } else { Err(out.text()) }
     }
 

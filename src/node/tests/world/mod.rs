@@ -90,11 +90,14 @@ impl World {
 
     pub fn program(&self, name: &str, body: &str) {
         let path = self.dir.join("bin").join(name);
-        // Renamed into place: a script that is open for writing cannot be executed.
         let fresh = self.dir.join(format!("{name}.new"));
         fs::write(&fresh, format!("#!/bin/sh\n{body}\n")).unwrap();
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&fresh, path).unwrap();
+        // What is open for writing cannot be executed, and another test's child may still hold what this process wrote;
+        // renamed into place, because it may be running.
+        let copied = path.with_extension("copied");
+        assert!(Command::new("cp").arg("-p").args([&fresh, &copied]).status().unwrap().success());
+        fs::rename(copied, path).unwrap();
     }
 
     pub fn user_data(&self, status: u16, text: &str) {

@@ -19,7 +19,8 @@ pub fn tell(report: &mut Report, keep: bool) -> Res<()> {
     println!(
         "slurm-burst demo: a private Slurm and a simulated EC2 on this machine; nothing here costs money.\n"
     );
-    let spec = ClusterSpec::new("demo").simulator(&json!({
+    // With the size of the root volumes every cost is whole.
+    let spec = ClusterSpec::new("demo").pool("root_gib = 100").simulator(&json!({
         "knobs": {"pending_ms": 1500},
         "capacity": [{"type": "hpc6a.48xlarge", "count": 0}],
     }));

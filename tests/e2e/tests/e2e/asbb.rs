@@ -98,7 +98,7 @@ fn a_budget_service_is_asked_before_launches_obeyed_and_told_the_cost() {
     let mut spec = priced("asbb");
     let table = |error: &str, refusal: &str| {
         format!(
-            "[budget_service]\nurl = \"{}\"\ntimeout = \"1s\"\non_error = \"{error}\"\non_refusal = \"{refusal}\"\n",
+            "[budget_service]\nurl = \"{}\"\ntimeout = \"5s\"\non_error = \"{error}\"\non_refusal = \"{refusal}\"\n",
             service.url
         )
     };

@@ -34,7 +34,7 @@ fn law1_an_instance_that_dies_booting_is_replaced_and_costs_no_node() {
 
 #[test]
 fn law1_an_instance_that_never_registers_is_replaced_at_the_boot_limit() {
-    let (c, job, first) = four_pending("boot-hung", "20s");
+    let (c, job, first) = four_pending("boot-hung", "40s");
     let sim = c.sim.as_ref().unwrap();
     sim.hang_instance(&first[1]).unwrap();
     sim.settings(&json!({"pending_ms": 300})).unwrap();
@@ -51,7 +51,7 @@ fn law1_an_instance_that_never_registers_is_replaced_at_the_boot_limit() {
 
 #[test]
 fn law1_half_a_gang_that_does_not_boot_costs_the_whole_gang_and_no_node() {
-    let (c, job, first) = four_pending("boot-limit", "15s");
+    let (c, job, first) = four_pending("boot-limit", "40s");
     let sim = c.sim.as_ref().unwrap();
     c.wait_says(job, "booting", S).unwrap();
     for id in &first[..3] {

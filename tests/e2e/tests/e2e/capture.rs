@@ -229,7 +229,7 @@ fn a_node_s_ending_waits_little_for_a_controller_that_keeps_silent() {
     };
     let (first, took) = run(&c);
     println!("job and epilog took {took:?}");
-    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert!(took < Duration::from_secs(25), "{took:?}");
     let spool = c.at.run_dir().join("idle-0001/spool");
     let waits = || {
         let names = std::fs::read_dir(&spool).into_iter().flatten().flatten();

@@ -4,7 +4,6 @@ use crate::help::*;
 use burst_e2e::proc::wait_until;
 use burst_e2e::{Cluster, User};
 use serde_json::json;
-use std::time::Duration;
 
 /// Fleets EC2 made: a replay with the same client token answers the same fleet.
 fn fleets(c: &Cluster) -> usize {
@@ -56,15 +55,7 @@ fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
     c.wait_says(job, "booting", S).unwrap();
     restart(&mut c);
     c.wait_job(job, "RUNNING", S).unwrap();
-    // slurmctld saves a started job within its next save; a kill before that is Slurm's own loss.
-    wait_until(S, || {
-        let saved = std::fs::metadata(c.at.file("state/job_state")).and_then(|m| m.modified()).ok();
-        let start = c.job(job).ok().and_then(|f| burst_e2e::time::parse(&f["StartTime"]));
-        let at =
-            saved.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
-        Ok(at.zip(start).filter(|(at, start)| *at > start + 1000).map(|_| ()))
-    })
-    .unwrap();
+    c.wait_start_saved(job, S).unwrap();
     restart(&mut c);
     ran(&c, job, 4);
     assert_eq!(fleets(&c), 1);
@@ -96,7 +87,7 @@ fn law4_the_controller_is_unhurt_by_an_endpoint_that_fails() {
     sim.fault(&json!({"action": "*", "kind": "http500", "times": 6})).unwrap();
     let job = submit(&c, 2, &[], SCRIPT);
     let local = c.sbatch(User::Ordinary, &["-p", "cpu", "-o", "/dev/null"], "true").unwrap();
-    c.wait_job(local, "COMPLETED", Duration::from_secs(20)).unwrap();
+    c.wait_job(local, "COMPLETED", S).unwrap();
     ran(&c, job, 2);
     assert!(c.slurmctld_alive() && c.slurmctld_pid() == pid);
     finish(c);

@@ -143,7 +143,7 @@ fn burst_toml_is_read_again_and_a_broken_one_changes_nothing() {
     assert!(ctl(&c, User::Root, &["status"]).ok(), "nothing is wrong any more");
 
     // A block goes while a gang of it runs: it ends as it would have.
-    let six = submit(&c, 1, &["--burst-types=hpc6a.48xlarge"], &format!("{SCRIPT}; sleep 12"));
+    let six = submit(&c, 1, &["--burst-types=hpc6a.48xlarge"], &format!("{SCRIPT}; sleep 40"));
     c.wait_job(six, "RUNNING", S).unwrap();
     let second = good.rfind("[[pool.efa.block]]").unwrap();
     let rest = good[second + 5..].find("\n[").map_or(good.len(), |n| second + 5 + n);

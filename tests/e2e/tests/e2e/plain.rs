@@ -3,7 +3,7 @@
 use burst_e2e::{Cluster, ClusterSpec, User};
 use std::time::Duration;
 
-const S: Duration = Duration::from_secs(20);
+const S: Duration = Duration::from_secs(90);
 
 #[test]
 fn plain_slurm_runs_a_job_survives_a_kill_and_leaves_nothing() {
@@ -12,10 +12,9 @@ fn plain_slurm_runs_a_job_survives_a_kill_and_leaves_nothing() {
     let done = c.wait_job(job, "COMPLETED", S).unwrap();
     assert_eq!(done["NodeList"], "local1");
     assert!(std::fs::read_to_string(c.at.file(&format!("work/out-{job}"))).unwrap().contains("nobody"));
-    let long =
-        c.sbatch(User::Ordinary, &["-J", "saved-1", "-t", "5", "-o", "/dev/null"], "sleep 300").unwrap();
+    let long = c.sbatch(User::Ordinary, &["-t", "5", "-o", "/dev/null"], "sleep 300").unwrap();
     c.wait_job(long, "RUNNING", S).unwrap();
-    c.wait_saved("saved-1", S).unwrap();
+    c.wait_start_saved(long, S).unwrap();
     c.kill_slurmctld();
     c.start_slurmctld().unwrap();
     assert_eq!(c.state(long).unwrap(), "RUNNING");

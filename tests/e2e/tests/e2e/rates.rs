@@ -1,6 +1,7 @@
 //! EC2's rates: launches keep to them, say how long it takes, and are never throttled.
 
 use crate::help::*;
+use burst_e2e::proc::wait_until;
 use burst_e2e::{Cluster, show::field};
 use serde_json::json;
 
@@ -9,8 +10,13 @@ fn launches_keep_to_ec2s_rates_and_say_how_long_it_takes() {
     let mut spec = spec("rates").simulator(&json!({"knobs": {"throttling": true}}));
     spec.burst_toml = "[rates]\nlaunch = \"1/1\"\n".into();
     let c = Cluster::start(spec).unwrap();
+    let ctl = |word| c.run(burst_e2e::User::Root, "burstctl", &[word, "efa"], "").unwrap().ok();
+    // All at once, however long their submission takes.
+    wait_until(S, || Ok(ctl("pause").then_some(()))).unwrap();
     let jobs: Vec<u32> = (0..6).map(|_| submit(&c, 1, &[], "srun printenv SLURMD_NODENAME")).collect();
     let last = *jobs.last().unwrap();
+    c.wait_says(last, "was paused by", S).unwrap();
+    assert!(ctl("resume"));
     let fields = c.wait_says(last, "EC2's request budget", S).unwrap();
     holds(field(&fields, "AdminComment"), &["expected in about", "UTC"], &last);
     for job in &jobs {
