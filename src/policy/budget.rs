@@ -7,12 +7,14 @@
 //! back.
 
 mod bucket;
+mod calls;
 mod parts;
 #[cfg(test)]
 mod tests;
 
 use bucket::{Bucket, TOKEN, ms, tokens};
 pub use bucket::{Buckets, Family, Rate, Shown};
+use calls::Paid;
 use std::collections::BTreeMap;
 
 /// Whether a launch may be asked for.
@@ -78,39 +80,6 @@ struct Waiting {
     turn: u64,
     need: i64,
     ask_ms: u64,
-}
-
-/// A call that has left has reached EC2 after this, answered or not, ms.
-const ARRIVES_MS: u64 = 500;
-
-/// Where the call of an admitted launch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    /// Admitted then (Unix ms), not made: the journal and the placement group come first.
-    Due(u64),
-    /// Left then. EC2's bucket may still be full, and a full one takes nothing in.
-    Left(u64),
-    /// EC2 has it: it is out of the bucket.
-    Counted,
-}
-
-/// A gang that was admitted and whose launch has not been settled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Paid {
-    need: i64,
-    /// Its turn, Unix ms.
-    at_ms: u64,
-    call: Call,
-}
-
-impl Paid {
-    fn new(need: i64, at_ms: u64) -> Self {
-        Self { need, at_ms, call: Call::Due(at_ms) }
-    }
-    /// The call is still to be made.
-    fn is_due(&self) -> bool {
-        matches!(self.call, Call::Due(_))
-    }
 }
 
 /// The model.
@@ -261,46 +230,6 @@ impl Budget {
         if saves { half } else { half.min(ms(queue.max(1), self.instances.flow)) }
     }
 
-    /// CreateFleet calls that may be admitted, in parts of a token: what the bucket holds without the calls that are due and
-    /// those that may not have reached EC2. One that was admitted long ago and not made keeps nobody else waiting.
-    fn calls(&self) -> i64 {
-        let open = self.paid.values().filter(|p| match p.call {
-            Call::Due(at) => self.at_ms <= at.saturating_add(GONE_MS),
-            Call::Left(_) => true,
-            Call::Counted => false,
-        });
-        self.launch.held.saturating_sub(i64::try_from(open.count()).unwrap_or(i64::MAX).saturating_mul(TOKEN))
-    }
-
-    /// A call is admitted; an earlier one of the same launch has left and counts for itself.
-    fn due(&mut self, gang: &str, need: i64) {
-        let at = self.at_ms;
-        let earlier = self.paid.entry(gang.to_owned()).or_insert(Paid::new(need, at));
-        let was = std::mem::replace(&mut earlier.call, Call::Due(at));
-        self.count(was);
-    }
-
-    /// EC2 has a call.
-    fn count(&mut self, call: Call) {
-        if matches!(call, Call::Left(_)) {
-            self.launch.held -= TOKEN;
-        }
-    }
-
-    /// Whether the gang was admitted and its call has not left.
-    #[must_use]
-    pub fn is_admitted(&self, gang: &str) -> bool {
-        self.paid.get(gang).is_some_and(Paid::is_due)
-    }
-
-    /// The launch of an admitted gang leaves now. False: it was not admitted (or has left before), and is to draw.
-    pub fn called(&mut self, gang: &str, now_ms: u64) -> bool {
-        self.flow_in(now_ms);
-        let Some(p) = self.paid.get_mut(gang).filter(|p| p.is_due()) else { return false };
-        p.call = Call::Left(now_ms);
-        true
-    }
-
     /// What came of a launch. Without a known answer it is not settled.
     pub fn settled(&mut self, gang: &str, how: Settled, now_ms: u64) {
         self.flow_in(now_ms);
@@ -423,12 +352,7 @@ impl Budget {
             self.of(family).flow_in(passed);
         }
         self.ended.flow_in(passed);
-        let arrived =
-            |p: &&mut Paid| matches!(p.call, Call::Left(at) if self.at_ms >= at.saturating_add(ARRIVES_MS));
-        for p in self.paid.values_mut().filter(arrived) {
-            p.call = Call::Counted;
-            self.launch.held -= TOKEN;
-        }
+        self.arrive();
         let all = self.instances.held.saturating_add(self.saved).saturating_add(self.spare());
         let room = self.instances.most.saturating_sub(all);
         let came = self.instances.came(passed).min(room.max(0));

@@ -95,8 +95,8 @@ impl Default for Buckets {
 }
 
 impl Rate {
-    /// A little less at once than EC2 takes: a launch is counted when its gang has its turn, and arrives after the journal and
-    /// the placement group, one sooner than another. Seen against the simulator's buckets: one of a hundred was throttled.
+    /// A little less at once than EC2 takes: a repetition is counted before it is made, and a call may be longer on its way
+    /// than is thought (`calls.rs`).
     pub(super) fn cautious(self) -> Self {
         Self { size: self.size - (self.size / 20).min(2), ..self }
     }

@@ -1,6 +1,6 @@
 //! The model against EC2's published figures.
 
-use super::{bucket::STEPS, *};
+use super::{bucket::STEPS, calls::ARRIVES_MS, *};
 use proptest::prelude::*;
 
 fn budget() -> Budget {
