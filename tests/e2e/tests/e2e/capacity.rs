@@ -83,11 +83,13 @@ fn law1_whole_or_nothing_seven_pools_of_ten_without_capacity_cost_nothing() {
         [("us-east-2a", "subnet-0aa10"), ("us-east-2b", "subnet-0aa11"), ("us-east-2c", "subnet-0aa12")];
     let pools = types.iter().flat_map(|t| zones.iter().map(|z| (t.0.to_owned(), z.0.to_owned()))).collect();
     let mut pools = shuffled(pools);
-    let (with, without) = pools.split_at_mut(pools.len() / 4);
+    let quarter = pools.len() / 4;
     // The place that is tried first has nothing: some fleet is refused, whatever chance says.
-    if let Some(first) = with.iter_mut().find(|p| (p.0.as_str(), p.1.as_str()) == (types[0].0, zones[0].0)) {
-        std::mem::swap(first, &mut without[0]);
+    let first = pools.iter().position(|p| (p.0.as_str(), p.1.as_str()) == (types[0].0, zones[0].0)).unwrap();
+    if first < quarter {
+        pools.swap(first, quarter);
     }
+    let (with, without) = pools.split_at(quarter);
     // Half of them have nothing, half have some, but never a whole gang.
     let rules: Vec<Value> = without
         .iter()
