@@ -11,12 +11,17 @@ rm -rf "$out" && mkdir -p "$out"
 
 venv() { # folder, list of packages
   if ! cmp -s "$1/ready" "$2"; then
-    rm -rf "$1"
-    python3 -m venv "$1"
-    "$1/bin/python" -m pip install -q --disable-pip-version-check --retries 10 --timeout 60 --no-deps --require-hashes -r "$2" || {
-      echo "conformance: the packages of $2 could not be fetched (is there a network?); nothing was checked" >&2
-      exit 1
-    }
+    # Three times: a mirror may be away for a moment.
+    local try
+    for try in 1 2 3 none; do
+      if [ "$try" = none ]; then
+        echo "conformance: the packages of $2 could not be fetched (is there a network?); nothing was checked" >&2
+        exit 1
+      fi
+      rm -rf "$1"
+      python3 -m venv "$1" && "$1/bin/python" -m pip install -q --disable-pip-version-check --retries 10 --timeout 60 \
+        --no-deps --require-hashes -r "$2" && break
+    done
     cp "$2" "$1/ready"
   fi
 }

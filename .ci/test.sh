@@ -64,7 +64,8 @@ step "requests against AWS's service model"
 .ci/model-check.sh 2>&1 | tee "$target/model-check.out" || failed+=(model-check)
 for what in ${failed[@]+"${failed[@]}"}; do
   printf '\n== FAILED: %s; the last it said:\n' "$what"
-  grep -vE '^test result|^ *[0-9]+ kills |^pending with' "$target/$what.out" | tail -n 6 | cut -c 1-250 || true
+  grep -A 1 'panicked at' "$target/$what.out" | tail -n 12 | cut -c 1-400 || true
+  grep -vE '^test result|^ *[0-9]+ kills |^pending with' "$target/$what.out" | tail -n 8 | cut -c 1-6000 || true
 done
 grep '^test result' "$target/e2e.out" || true
 exit "$((${#failed[@]} > 0))"

@@ -34,6 +34,7 @@ CARGO_TARGET_DIR=$out ${CARGO:-cargo} build --release --locked --target "$host" 
 run() {
   local target=$1 log=$out/$1.log status=0
   mkdir -p "$out/corpus/$target" "$out/crashes/$target" "corpus/$target"
+  touch "$out/$target.failed.begun"
   local dict=()
   [ ! -e "dict/$target.dict" ] || dict=("-dict=dict/$target.dict")
   RUST_BACKTRACE=0 "$out/$host/release/$target" "$out/corpus/$target" "corpus/$target" -max_total_time="$seconds" -timeout=25 \
@@ -46,6 +47,7 @@ run() {
   if [ "$status" -ne 0 ]; then
     echo "fuzz: $target FAILED (exit $status); the input is in $out/crashes/$target" >&2
     grep -v '^#' "$log" | tail -25 >&2
+    touch "$out/$target.failed"
     return 1
   fi
   if [ "${last:-0}" -lt 20 ] || [ "${execs:-0}" -eq 0 ]; then
@@ -56,6 +58,7 @@ run() {
 }
 
 failed=0 running=0
+rm -f "$out"/*.failed
 for target in "${targets[@]}"; do
   if [ "$running" -ge "$(nproc)" ]; then
     wait -n || failed=1
@@ -67,5 +70,13 @@ done
 while [ "$running" -gt 0 ]; do
   wait -n || failed=1
   running=$((running - 1))
+done
+# What a record of CI may keep is the end: what was wrong, and the input itself.
+for mark in "$out"/*.failed; do
+  [ -e "$mark" ] || continue
+  target=$(basename "$mark" .failed)
+  echo "fuzz: $target FAILED: $(grep -A1 -m1 'panicked at\|ERROR: libFuzzer' "$out/$target.log" | tr '\n' ' ' | cut -c 1-200)" >&2
+  found=$(find "$out/crashes/$target" -type f -newer "$mark.begun" | head -n 1)
+  [ -z "$found" ] || echo "fuzz: base64 -d >crash <<<$(base64 -w0 "$found" | cut -c 1-4000)" >&2
 done
 exit "$failed"

@@ -70,7 +70,8 @@ pub(super) fn price(text: &str) -> Result<MicroUsd, String> {
     }
     let short = if head.is_empty() { whole.to_owned() } else { format!("{whole}.{head}") };
     let up = MicroUsd(u64::from(tail.bytes().any(|b| b != b'0')));
-    match MicroUsd::parse(&short)?.plus(up) {
+    // Once more: rounded up, it may be more than an amount can be.
+    match MicroUsd::parse(&MicroUsd::parse(&short)?.plus(up).to_string())? {
         MicroUsd(0) => {
             Err("nothing costs 0.00 USD an hour: leave the line out where no price is known".into())
         }
@@ -242,7 +243,8 @@ fn own(text: &str) -> Result<Import, Wrong> {
         if let Some(usd) = r.ebs_gib_month {
             prices.ebs_gib_month.insert(region.0.clone(), usd.0);
         }
-        let types = r.types.into_iter().map(|(kind, markets)| {
+        // A type without a market has no price.
+        let types = r.types.into_iter().filter(|(_, markets)| !markets.is_empty()).map(|(kind, markets)| {
             (kind.0, markets.into_iter().map(|(m, usd)| (m.0, usd.0)).collect::<BTreeMap<_, _>>())
         });
         prices.instance.insert(region.0, types.collect());

@@ -28,6 +28,21 @@ fn every_bad_line_of_a_table_is_told_with_its_number() {
 }
 
 #[test]
+fn a_list_without_a_price_is_refused_and_no_price_is_more_than_can_be_read_back() {
+    let types =
+        |types: &str| format!(r#"{{"source":"x","regions":{{"us-east-2":{{"types":{{{types}}}}}}}}}"#);
+    let none = import(&types(r#""a.b":{}"#), Form::Json).expect_err("no price");
+    assert!(none[0].text.contains("no price in it"), "{none:?}");
+    let some = import(&types(r#""a.b":{},"c.d":{"spot":"1"}"#), Form::Json).expect("one price");
+    assert_eq!(Prices::parse(&some.prices.to_text()), Ok(some.prices));
+    // The largest amount, and a little more.
+    for (usd, good) in [("1000000000", true), ("1000000000.0000000", true), ("1000000000.0000001", false)] {
+        let read = import(&format!("us-east-2,a.b,spot,{usd}\n"), Form::Csv);
+        assert_eq!(read.is_ok(), good, "{usd}: {read:?}");
+    }
+}
+
+#[test]
 fn our_own_file_comes_back_as_it_was_and_errors_know_their_line() {
     let text = "{\n \"source\": \"x\",\n \"regions\": {\"us-east-2\": {\n  \"types\": {\"hpc7a.96xlarge\": {\n   \
                 \"on-demand\": \"7.2\"}}}}}";

@@ -30,6 +30,8 @@ fn server() -> PathBuf {
         "install",
         "-q",
         "--disable-pip-version-check",
+        "--retries=10",
+        "--timeout=60",
         "--no-deps",
         "--require-hashes",
         "-r",
