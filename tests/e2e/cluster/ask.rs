@@ -5,7 +5,7 @@ use crate::proc::{Output, wait_until};
 use crate::show::{self, Fields, field};
 use crate::{Context, Res};
 use serde_json::Value;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long one command of Slurm's may take.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -202,18 +202,15 @@ impl Cluster {
         .context(format!("slurmctld saving {text}"))
     }
 
-    /// Waits until slurmctld has saved that a job has started: a kill before that is Slurm's own loss.
+    /// Waits until slurmctld has saved a job as it is now (it gets another name, which the saved state must have): a kill
+    /// before that is Slurm's own loss.
     ///
     /// # Errors
-    /// The deadline passed.
-    pub fn wait_start_saved(&self, job: u32, limit: Duration) -> Res<()> {
-        wait_until(limit, || {
-            let saved = std::fs::metadata(self.at.file("state/job_state")).and_then(|m| m.modified()).ok();
-            let saved = saved.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-            let start = self.job(job).ok().and_then(|f| crate::time::parse(field(&f, "StartTime")));
-            Ok(saved.zip(start).filter(|(at, start)| at.as_millis() > u128::from(start + 1_000)).map(|_| ()))
-        })
-        .context(format!("slurmctld saving the start of job {job}"))
+    /// It cannot be renamed, or the deadline passed.
+    pub fn wait_job_saved(&self, job: u32, limit: Duration) -> Res<()> {
+        let name = format!("saved-as-it-was-{job}");
+        let out = self.scontrol(&["update", &format!("JobId={job}"), &format!("JobName={name}")])?;
+        if out.ok() { self.wait_saved(&name, limit) } else { Err(out.text()) }
     }
 
     /// All nodes' fields.

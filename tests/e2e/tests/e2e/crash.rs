@@ -55,7 +55,7 @@ fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
     c.wait_says(job, "booting", S).unwrap();
     restart(&mut c);
     c.wait_job(job, "RUNNING", S).unwrap();
-    c.wait_start_saved(job, S).unwrap();
+    c.wait_job_saved(job, S).unwrap();
     restart(&mut c);
     ran(&c, job, 4);
     assert_eq!(fleets(&c), 1);

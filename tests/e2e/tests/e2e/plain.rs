@@ -14,7 +14,7 @@ fn plain_slurm_runs_a_job_survives_a_kill_and_leaves_nothing() {
     assert!(std::fs::read_to_string(c.at.file(&format!("work/out-{job}"))).unwrap().contains("nobody"));
     let long = c.sbatch(User::Ordinary, &["-t", "5", "-o", "/dev/null"], "sleep 300").unwrap();
     c.wait_job(long, "RUNNING", S).unwrap();
-    c.wait_start_saved(long, S).unwrap();
+    c.wait_job_saved(long, S).unwrap();
     c.kill_slurmctld();
     c.start_slurmctld().unwrap();
     assert_eq!(c.state(long).unwrap(), "RUNNING");
