@@ -48,16 +48,20 @@ fn sizes_1_2_16_64_run_on_exactly_their_gang() {
 #[test]
 fn test_only_tells_what_the_geometry_needs_and_leaves_nothing() {
     let c = cluster("test-only");
+    // While the engine begins, a job is to be submitted again, which sbatch does not do by itself with --test-only.
+    let told = |args: &[&str]| {
+        let all = [&["-p", "efa", "--test-only", "-o", "/dev/null"], args].concat();
+        let up = || {
+            let out = c.sbatch_raw(burst_e2e::User::Ordinary, &all, "true")?;
+            Ok((!out.text().contains("has just started;")).then_some(out))
+        };
+        burst_e2e::proc::wait_until(S, up).unwrap()
+    };
     // Without a time limit: accepted with a warning until the engine has seen the partition, which has no default.
-    let open = ["-p", "efa", "--test-only", "-o", "/dev/null", "-n", "384"];
     burst_e2e::proc::wait_until(S, || {
-        let out = c.sbatch_raw(burst_e2e::User::Ordinary, &open, "true")?;
-        // Nor is anything taken before the engine has begun.
-        if out.text().contains("has just started") {
-            return Ok(None);
-        }
+        let out = told(&["-n", "384"]);
         let known = !out.text().contains("time limit is not known yet");
-        holds(&out.text(), &[if known { "needs a time limit" } else { "2 x hpc7a.96xlarge" }], &open);
+        holds(&out.text(), &[if known { "needs a time limit" } else { "2 x hpc7a.96xlarge" }], &"-n 384");
         Ok(known.then_some(()))
     })
     .unwrap();
@@ -69,12 +73,9 @@ fn test_only_tells_what_the_geometry_needs_and_leaves_nothing() {
         (&["-N", "3", "--mem=500G", "-t", "5"], &["3 x hpc7a.96xlarge"]),
         (&["-N", "2", "--exclusive", "--burst-types=hpc6a.48xlarge", "-t", "5"], &["2 x hpc6a.48xlarge"]),
     ] {
-        let all = [&["-p", "efa", "--test-only", "-o", "/dev/null"], args].concat();
-        let out = c.sbatch_raw(burst_e2e::User::Ordinary, &all, "true").unwrap();
-        holds(&out.text(), words, &args);
+        holds(&told(args).text(), words, &args);
     }
-    let all = ["-p", "efa", "--test-only", "-N", "1", "--gres=gpu:1", "-t", "5"];
-    let out = c.sbatch_raw(burst_e2e::User::Ordinary, &all, "true").unwrap();
+    let out = told(&["-N", "1", "--gres=gpu:1", "-t", "5"]);
     assert!(!out.ok(), "a type without GPUs: {out:?}");
     assert!(c.run(burst_e2e::User::Root, "squeue", &["-h"], "").unwrap().out.is_empty());
     assert!(asked(&c, "CreateFleet").is_empty());
