@@ -1,7 +1,7 @@
 //! Giving a gang back: names down in Slurm, instances ended in EC2, until nothing is left; then what follows.
 
-use super::step::NUDGE_MS;
 use super::{Effect, Gang, House, Phase, Seen, Stage, Then, Why, says};
+use super::{done::pause, step::NUDGE_MS};
 
 /// How long giving back waits to see what slurmctld, killed, has forgotten.
 const FORGOTTEN_MS: u64 = 3_000;
@@ -85,12 +85,18 @@ pub(super) fn ending(
             let down = g.all_names().all(|n| house.node(n).is_some_and(|v| v.is_free()));
             // A slurmd that registered in the last moment: nothing else would take its name down again.
             let up = g.all_names().any(|n| house.node(n).is_some_and(|v| v.is_up()));
+            // A killed slurmctld had forgotten the job's end and took it for running where no instance is left: nobody
+            // tells it of an epilog, and it would call the name DOWN after SlurmdTimeout. The first power-down killed the
+            // job, a second one takes the name out of it (slurm-22.05 src/slurmctld/job_mgr.c
+            // `kill_running_job_by_node_name`, likewise 24.11).
+            let haunted = g.all_names().any(|n| house.node(n).is_some_and(|v| v.completing));
             if !g.powered || down {
                 settled(g, then, house, now);
                 None
-            } else if now >= *nudge_ms || (up && now >= retry_ms) {
-                if let Phase::Ending { stage, tries, .. } = &mut g.phase {
+            } else if now >= *nudge_ms || ((up || haunted) && now >= retry_ms) {
+                if let Phase::Ending { stage, retry_ms, tries, .. } = &mut g.phase {
                     *stage = Stage::Settle { nudge_ms: now + NUDGE_MS };
+                    *retry_ms = now + pause(*tries);
                     *tries = tries.saturating_add(1);
                 }
                 Some(Effect::PowerDown)

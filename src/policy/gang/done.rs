@@ -213,7 +213,8 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
 const SWEEP_MS: u64 = 30_000;
 const SWEEP_PAUSE_MS: u64 = 3_000;
 
-fn pause(tries: u32) -> u64 {
+/// Pause after so many tries, ms.
+pub(super) fn pause(tries: u32) -> u64 {
     PAUSE_MS.saturating_mul(1 << tries.min(10)).min(PAUSE_MOST_MS)
 }
 

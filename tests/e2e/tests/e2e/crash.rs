@@ -63,6 +63,37 @@ fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
 }
 
 #[test]
+fn a_job_whose_end_slurmctld_forgot_takes_no_name_down_and_gets_another_gang() {
+    // A requeued job may start again when its old credential has expired.
+    let mut c =
+        Cluster::start(spec("forgotten-end").slurm("AuthInfo=socket={dir}/munge/socket,cred_expire=5"))
+            .unwrap();
+    let script = format!("{SCRIPT}\nuntil [ -e go ]; do sleep 0.1; done");
+    let job = submit(&c, 2, &["--requeue", "--open-mode=truncate"], &script);
+    c.wait_job(job, "RUNNING", S).unwrap();
+    c.wait_job_saved(job, S).unwrap();
+    let (state, older) = (c.at.file("state"), c.at.file("state-older"));
+    let cp = |from: &std::path::Path, to: &std::path::Path| {
+        let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+        assert!(done.success());
+    };
+    cp(&state, &older);
+    std::fs::write(c.at.file("work/go"), "").unwrap();
+    // Its instances have ended, its names are going down: killed now, by a table that has the job running on them.
+    wait_until(S, || Ok(c.sim.as_ref().unwrap().living_of(job)?.is_empty().then_some(()))).unwrap();
+    c.kill_slurmctld();
+    std::fs::remove_dir_all(&state).unwrap();
+    cp(&older, &state);
+    c.start_slurmctld().unwrap();
+    c.wait_job_where(job, "its second life", S, |f| Ok(f["Restarts"] == "1" && f["JobState"] == "COMPLETED"))
+        .unwrap();
+    ran(&c, job, 2);
+    assert_eq!(fleets(&c), 2);
+    assert!(!c.log().contains("setting DOWN"), "{}", c.log());
+    finish(c);
+}
+
+#[test]
 fn law3_no_orphan_when_slurmctld_is_gone_for_good() {
     let spec = spec("gone").pool("orphan_limit = \"10s\"\nepilog_limit = \"5s\"");
     let mut c = Cluster::start(spec).unwrap();
