@@ -5,6 +5,12 @@ use burst_policy::gang::{Gang, Phase, Seen, Stage};
 
 impl Core {
     pub(super) fn adopt(&mut self, mut gang: Gang) {
+        // Whatever the clock says (it may have been set back since): all of it was before this engine.
+        let before = self.born_ms.saturating_sub(1);
+        gang.since_ms = gang.since_ms.min(before);
+        for m in &mut gang.members {
+            m.granted_ms = m.granted_ms.min(before);
+        }
         if matches!(gang.phase, Phase::Submitted) {
             // Its record is looked for from now on, however long the queue or the controller stood still.
             gang.since_ms = self.now();
