@@ -201,3 +201,31 @@ fn names_that_never_come_down_are_a_dead_letter() {
     }
     assert_eq!(nudges, dead::BUDGET + 1);
 }
+
+#[test]
+fn a_name_that_waits_for_the_epilog_of_an_instance_that_is_gone_is_powered_down_again() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    *w.seen.borrow_mut() = Seen::Gone;
+    assert_eq!(next(&mut g, &w, 20), Some(Effect::PowerDown));
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 21);
+    // Its instance may still tell of the epilog.
+    let waits = NodeView { completing: true, power_down_asked: true, ..NodeView::default() };
+    w.set_nodes(&g.names.clone(), &waits);
+    let end = Effect::Terminate { sweep: false };
+    assert_eq!(next(&mut g, &w, 22), Some(end.clone()));
+    done(&mut g, &end, Outcome::Ok, &w, 23);
+    let mut asked = Vec::new();
+    // Looked at in every millisecond.
+    for now in 24..4_000 {
+        if let Some(effect) = next(&mut g, &w, now) {
+            assert_eq!(effect, Effect::PowerDown);
+            done(&mut g, &effect, Outcome::Ok, &w, now);
+            asked.push(now);
+        }
+    }
+    assert_eq!(asked, [24, 524, 1_524, 3_524], "at once, and then with growing pauses");
+    w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    assert_eq!(next(&mut g, &w, 4_001), None);
+    assert_eq!(g.phase, Phase::Done);
+}

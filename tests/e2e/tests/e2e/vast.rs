@@ -88,7 +88,7 @@ fn a_hundred_gangs_at_once_are_never_throttled_and_as_fast_as_the_bucket() {
     println!("crowd: 100 gangs of 8 in {took} ms; 10000 ms are the bucket's");
     wait_until(S, || Ok((c.sim.as_ref().unwrap().living()?.len() == 800).then_some(()))).unwrap();
     assert_eq!(throttled(&c), 0);
-    // Alone on its machine it takes 10.4 s; beside two other clusters the last fleet's journal and group may take a while.
+    // The model's own time is 10.4 s; beside two other clusters the last fleet's journal and group may take a while.
     assert!((9_000..=14_000).contains(&took), "about the bucket's own 10 s: {took} ms");
     for job in &jobs {
         c.scancel(User::Ordinary, *job).unwrap();
