@@ -167,7 +167,8 @@ impl Budget {
         let saves = saver.is_none_or(|t| t == turn);
         let (before, calls) = if saves { (0, 0) } else { self.before(saver, need, turn) };
         let has = self.instances.held.saturating_add(if saves { self.saved } else { 0 });
-        let lacks = before.saturating_add(need).saturating_sub(has).max(0);
+        // The instances of a launch that is not settled are counted already.
+        let lacks = if need == 0 { 0 } else { before.saturating_add(need).saturating_sub(has).max(0) };
         let calls_lack = (calls + 1).saturating_mul(TOKEN).saturating_sub(self.calls()).max(0);
         if lacks == 0 && calls_lack == 0 {
             let from_saved = if saves { need.min(self.saved) } else { 0 };
@@ -237,9 +238,10 @@ impl Budget {
         self.count(p.call);
         match how {
             Settled::Refused => self.give_back(p.need),
-            // EC2 counted it when it arrived, and a full bucket takes nothing in until then.
+            // EC2 counted it when it arrived, and a full bucket takes nothing in until then: no more than this launch
+            // left room for, however late the answer is.
             Settled::Granted if p.need > 0 && !self.begun.contains_key(gang) => {
-                self.instances.held -= self.instances.came(now_ms.saturating_sub(p.at_ms));
+                self.instances.held -= self.instances.came(now_ms.saturating_sub(p.at_ms)).min(p.need);
             }
             _ => {}
         }

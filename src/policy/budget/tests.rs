@@ -264,6 +264,65 @@ proptest! {
         prop_assert_eq!(served, gangs.len());
     }
 
+    /// Whatever answers are late or lost, throttled or refused: who goes on asking has all its fleets in the end.
+    #[test]
+    fn everybody_comes_through(
+        size in 1u32..20,
+        // When it asks, ms; instances of its first fleet and of a second one; when its answers come, ms, and what they are.
+        gangs in proptest::collection::vec(
+            (0u64..40_000, 1u32..12, 0u32..12, prop_oneof![0u64..100, 0u64..90_000], 0u8..6), 1..24),
+    ) {
+        #[derive(PartialEq, Eq, PartialOrd, Ord)]
+        enum What { Answered, Asks, Repeats, AsksNext }
+        let sizes = Buckets { instances: Rate { size, per_s: 1 }, ..Buckets::default() };
+        let mut b = Budget::new(sizes, 0);
+        let mut events: std::collections::BTreeSet<(u64, What, usize, u8)> =
+            gangs.iter().enumerate().map(|(i, g)| (g.0, What::Asks, i, g.4)).collect();
+        let mut served = 0usize;
+        while let Some((now, what, i, fate)) = events.pop_first() {
+            prop_assert!(now < 4_000_000, "{i} still waits: {b:?}");
+            let Some((_, first, next, late, _)) = gangs.get(i) else { continue };
+            let gang = i.to_string();
+            let answer = match what {
+                What::Asks => b.admit_first(&gang, *first, first + next, now),
+                What::Repeats => b.admit(&gang, 0, now),
+                What::AsksNext => b.admit_next(&gang, *next, now),
+                What::Answered => {
+                    let (how, then) = match fate {
+                        // Lost: only a repetition can tell.
+                        1 => (None, What::Repeats),
+                        2 => (Some(Settled::Refused), What::Asks),
+                        3 => (Some(Settled::Throttled), What::Asks),
+                        _ => (Some(Settled::Granted), What::AsksNext),
+                    };
+                    if how == Some(Settled::Throttled) {
+                        b.throttled(Throttled::Launches, now);
+                    }
+                    if let Some(how) = how {
+                        b.settled(&gang, how, now);
+                    }
+                    if how == Some(Settled::Granted) && (*next == 0 || fate == 5) {
+                        b.leave(&gang);
+                        served += 1;
+                    } else {
+                        // After a first fleet the second one's answer is the last.
+                        let fate = if then == What::AsksNext { 5 } else { 4 };
+                        events.insert((now, then, i, fate));
+                    }
+                    continue;
+                }
+            };
+            match answer {
+                Answer::Wait { ask_ms, .. } => _ = events.insert((ask_ms, what, i, fate)),
+                Answer::Ok => {
+                    prop_assert!(b.called(&gang, now));
+                    events.insert((now + late, What::Answered, i, fate));
+                }
+            }
+        }
+        prop_assert_eq!(served, gangs.len());
+    }
+
     #[test]
     fn nothing_overflows(a in any::<[u32; 4]>(), n in any::<u32>(), times in any::<[u64; 4]>()) {
         let [size, per_s, most, flow] = a;
@@ -378,4 +437,22 @@ fn what_flows_in_before_ec2_has_the_launch_is_not_counted_on() {
     b.settled("a", Settled::Granted, 500);
     let Answer::Wait { expected_ms, .. } = b.admit("b", 75, 500) else { panic!("50 are missing") };
     assert_eq!(expected_ms, 25_500);
+}
+
+#[test]
+fn a_late_answer_costs_no_more_than_its_launch_and_a_repetition_waits_for_no_instances() {
+    let rate = |size, per_s| Rate { size, per_s };
+    let mut b = Budget::new(Buckets { instances: rate(12, 2), ..Buckets::default() }, 0);
+    for gang in ["late", "lost"] {
+        assert_eq!(b.admit(gang, 4, 0), Answer::Ok);
+        assert!(b.called(gang, 0));
+    }
+    b.settled("late", Settled::Granted, 31_000);
+    assert_ne!(b.admit("all", 12, 31_000), Answer::Ok, "4 may be missing");
+    b.throttled(Throttled::Launches, 31_000);
+    assert_eq!(b.admit("lost", 0, 31_000), Answer::Ok, "EC2 has counted its instances");
+    assert!(b.called("lost", 31_000));
+    b.settled("lost", Settled::Granted, 31_000);
+    assert_ne!(b.admit("all", 12, 46_000), Answer::Ok, "4 may still be missing, and one a second comes");
+    assert_eq!(b.admit("all", 12, 48_000), Answer::Ok);
 }
