@@ -30,12 +30,13 @@ impl Core {
                 m.up = false;
             }
         }
-        if let Phase::Ending { stage, retry_ms, .. } = &mut gang.phase
+        if let Phase::Ending { stage, retry_ms, tries, .. } = &mut gang.phase
             && gang.powered
             && matches!(stage, Stage::Terminate | Stage::Settle { .. })
         {
-            // Nor, perhaps, that the names go down.
-            (*stage, *retry_ms) = (Stage::PowerDown, 0);
+            // Nor, perhaps, that the names go down. A first try again: a hold that fails is not to wait as long as a last
+            // one, while the scheduler begins.
+            (*stage, *retry_ms, *tries) = (Stage::PowerDown, 0, 0);
             // Whatever Slurm says of the job: they may be gone.
             gang.members.iter_mut().for_each(|m| m.up = false);
         }
