@@ -285,6 +285,8 @@ impl Storm {
         let ends = ended.len();
         // On a node that is none of a pool's: nothing of ours is there to tell slurmctld what it forgot.
         let local = field(fields, "Partition") == "cpu";
+        // Its last start; one before it may have been forgotten.
+        let started = crate::time::parse(field(fields, "StartTime")).unwrap_or_default().max(since);
         match state {
             "COMPLETED" if ends > 0 => {}
             "TIMEOUT" if local && ended.iter().any(|at| self.unsaved(*at)) => verdict.starts_lost += 1,
@@ -307,8 +309,8 @@ impl Storm {
             // It was started again where it had ended, and that could not be.
             "FAILED" if paper && ends > 0 => {}
             "FAILED"
-                if !self.ran.get(id).into_iter().flatten().any(|(_, at)| *at >= since)
-                    && self.purged.iter().any(|(job, at)| job == id && *at >= since) =>
+                if !self.ran.get(id).into_iter().flatten().any(|(_, at)| *at >= started)
+                    && self.purged.iter().any(|(job, at)| job == id && *at >= started) =>
             {
                 verdict.purged.push(format!("job {id}: its script was removed by slurmd"));
             }

@@ -280,6 +280,15 @@ fn a_job_that_did_not_run_or_is_gone_is_lost() {
         });
         assert_eq!((verdict.purged.len(), verdict.lost.len()), (right, 2 - right), "{verdict:#?}");
     }
+    // What it ran before a start that slurmctld forgot is no part of the last one.
+    for (ran, right) in [(STARTED - 1_000, 2), (STARTED, 1)] {
+        let verdict = stormed_in(EARLY, |file, text| match file {
+            "purged.txt" => format!("7 {STARTED}\n8 {STARTED}\n"),
+            "ran.txt" => format!("end 7 {ran}\nend 8 {}\n", ASKED - 60_000),
+            _ => failed(file, text),
+        });
+        assert_eq!((verdict.purged.len(), verdict.lost.len()), (right, 2 - right), "{verdict:#?}");
+    }
     // At the end of a storm: (what it says, when) and whether that is a reason to be pending.
     for (says, at, right) in [
         ("[burst 00c0ffee00c0ffee] no capacity", STARTED, true),
