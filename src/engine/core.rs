@@ -6,6 +6,7 @@
 mod adopt;
 mod arrays;
 pub mod ask;
+mod beside;
 mod budget;
 mod licences;
 pub mod lives;
@@ -87,6 +88,13 @@ pub enum Event {
     },
     /// What all gangs go by has changed: stops, burst.toml, the journal's disk.
     Reconsider,
+    /// Names that a gang's slurmds had taken up again were powered down beside its TerminateInstances, or could not be.
+    Beside {
+        /// Gang key.
+        key: String,
+        /// Slurm's answer.
+        ok: Result<(), SlurmError>,
+    },
     /// Something about lives that are over.
     Life(lives::LifeEvent),
     /// An effect on an array's record ended.
@@ -110,11 +118,21 @@ pub(crate) struct Slot {
     pub missed: bool,
     /// Not looked at before this for its own time's sake, Unix ms.
     pub again_ms: u64,
+    /// The power-down beside its TerminateInstances.
+    pub beside: beside::Beside,
 }
 
 impl Slot {
     pub(crate) fn new(gang: Gang, seen: Seen) -> Self {
-        Self { gang, busy: None, seen, effect_ms: 0, missed: false, again_ms: 0 }
+        Self {
+            gang,
+            busy: None,
+            seen,
+            effect_ms: 0,
+            missed: false,
+            again_ms: 0,
+            beside: beside::Beside::default(),
+        }
     }
 }
 
@@ -158,6 +176,8 @@ pub struct Core {
 const VISIBLE_MS: u64 = 30_000;
 /// Pause between writes of what members say, ms.
 const SAVE_MS: u64 = 200;
+/// Gangs looked at before other messages have their turn.
+const TURN: usize = 256;
 /// Ended gangs kept in memory for `explain`.
 const KEEP_ENDED: usize = 500;
 
@@ -224,13 +244,12 @@ impl Core {
             self.start_polls(now);
             self.write_unsaved(now);
             self.record_lives(now);
-            let mut again: u32 = 0;
-            while let Some(key) = self.dirty.pop_first() {
-                self.advance(&key, now);
-                again += 1;
-                // Other messages want their turn, too.
-                if again > 256 {
-                    break;
+            let mut again = 0;
+            // Other messages want their turn, too.
+            while again < TURN && !self.dirty.is_empty() {
+                for key in self.first_come() {
+                    self.advance(&key, now);
+                    again += 1;
                 }
             }
             let next = self.next_wake(now);
@@ -250,6 +269,16 @@ impl Core {
                 () = tokio::time::sleep(Duration::from_millis(next)) => self.wake_due(self.now()),
             }
         }
+    }
+
+    /// Gangs to be looked at, in the order of their submission: who asks first is launched first.
+    fn first_come(&mut self) -> Vec<String> {
+        let mut keys: Vec<String> = std::mem::take(&mut self.dirty).into_iter().collect();
+        keys.sort_by_cached_key(|k| {
+            self.slots.get(k).map(|s| (s.gang.born_ms, s.gang.id.clone(), s.gang.task))
+        });
+        self.dirty.extend(keys.split_off(keys.len().min(TURN)));
+        keys
     }
 
     /// What members said, gathered: a gang of a thousand is not written a thousand times.
@@ -300,6 +329,7 @@ impl Core {
             Event::Jobs { at_ms, uid, found } => self.saw_jobs(at_ms, uid, found),
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
+            Event::Beside { key, ok } => self.powered_down_beside(&key, ok),
             Event::Life(e) => self.life_event(e),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
             Event::Free { key, names, saved } => self.free(&key, names, saved),
@@ -417,7 +447,8 @@ impl Core {
     /// Lets one gang go as far as it can.
     fn advance(&mut self, key: &str, now: u64) {
         let Some(mut slot) = self.slots.remove(key) else { return };
-        if slot.busy.is_some() || !slot.gang.is_living() {
+        // Names are not free while a power-down of them is under way: it would hit the next gang's.
+        if slot.busy.is_some() || slot.beside.busy || !slot.gang.is_living() {
             self.slots.insert(key.to_owned(), slot);
             return;
         }

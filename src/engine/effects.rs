@@ -88,6 +88,7 @@ async fn carry_out(hands: &Hands, gang: &Gang, effect: &Effect) -> Done {
         effect,
         Effect::Terminate { .. }
             | Effect::PowerDown
+            | Effect::PowerDownAgain { .. }
             | Effect::Retire
             | Effect::Comment { .. }
             | Effect::Hold { .. }
@@ -242,6 +243,7 @@ fn in_slurm(slurm: &dyn Controller, gang: &Gang, effect: &Effect, pinned: bool) 
                 }
             }),
         Effect::PowerDown => slurm.power_down(&gang.all_names().cloned().collect::<Vec<_>>().join(",")),
+        Effect::PowerDownAgain { names } => slurm.power_down(&names.join(",")),
         Effect::Cancel { comment } => {
             let told =
                 slurm.update_job(job, &JobUpdate { comment: Some(comment.clone()), ..JobUpdate::default() });

@@ -45,6 +45,7 @@ mod armed {
                     $(Effect::$variant { .. } => stringify!($variant),)*
                     // Not in the list: the storm's cluster has no budget service.
                     Effect::Budget { .. } => "Budget",
+                    Effect::PowerDownAgain { .. } => "PowerDown",
                 }
             }
         };

@@ -4,7 +4,7 @@
 //! hands the outcome to [`done`](done::done). Neither does I/O. A gang has one effect under way at a time, and its
 //! document is on disk before an effect leaves.
 
-mod back;
+pub mod back;
 mod boot;
 mod budget;
 pub mod dead;
@@ -232,6 +232,10 @@ pub struct Gang {
     /// Times that addresses were told again while it boots: bounded, whatever Slurm makes of them.
     #[serde(default)]
     pub retold: u8,
+    /// Failures of the hold while it is given back, and when it is tried again, Unix ms. The pauses of other effects do not
+    /// put it off: the scheduler does not wait for them.
+    #[serde(default)]
+    pub hold_again: (u32, u64),
     /// A CreateFleet of ours has no known answer.
     pub unsure: bool,
     /// The call of this intent was sent and its answer is not known: only a fleet, or EC2's own no, settles it.
@@ -312,6 +316,7 @@ impl Gang {
             granted_ms: None,
             powered: false,
             retold: 0,
+            hold_again: (0, 0),
             unsure: false,
             sent: false,
             fleet: None,

@@ -30,12 +30,13 @@ impl Core {
                 m.up = false;
             }
         }
+        // A hold that fails now is a first try: the scheduler begins, too.
+        gang.hold_again = (0, 0);
         if let Phase::Ending { stage, retry_ms, tries, .. } = &mut gang.phase
             && gang.powered
             && matches!(stage, Stage::Terminate | Stage::Settle { .. })
         {
-            // Nor, perhaps, that the names go down. A first try again: a hold that fails is not to wait as long as a last
-            // one, while the scheduler begins.
+            // Nor, perhaps, that the names go down. A first try again.
             (*stage, *retry_ms, *tries) = (Stage::PowerDown, 0, 0);
             // Whatever Slurm says of the job: they may be gone.
             gang.members.iter_mut().for_each(|m| m.up = false);

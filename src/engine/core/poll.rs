@@ -77,6 +77,7 @@ impl Core {
                 Phase::Booting { .. } => BRISK_MS,
                 Phase::Granted { .. } if gang.born_ms < self.born_ms => BRISK_MS,
                 Phase::Ending { stage: Stage::Settle { .. } | Stage::PowerDown, .. } => BRISK_MS,
+                Phase::Ending { stage: Stage::Terminate, .. } => NORMAL_MS,
                 _ => SLOW_MS,
             });
         }
@@ -426,6 +427,7 @@ impl Core {
                 self.dirty.insert(key.clone());
             }
         }
+        self.power_down_beside(at_ms);
         self.look_for_strays(at_ms);
         if changed {
             self.nodes_changed.send_modify(|n| *n += 1);

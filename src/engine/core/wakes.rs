@@ -8,7 +8,7 @@ use burst_policy::gang::{Effect, Gang};
 const AGAIN_MS: u64 = 100;
 
 fn due(slot: &Slot) -> Option<u64> {
-    let idle = slot.busy.is_none() && slot.gang.is_living();
+    let idle = slot.busy.is_none() && !slot.beside.busy && slot.gang.is_living();
     idle.then(|| wake(&slot.gang)).flatten().map(|t| t.max(slot.again_ms))
 }
 

@@ -266,6 +266,12 @@ fn story(seed: u64, nodes: u32, most: u32) -> Bill {
                 *world.job.borrow_mut() = None;
                 Outcome::Ok
             }
+            Effect::PowerDownAgain { names } => {
+                for name in names {
+                    world.up.borrow_mut().remove(name);
+                }
+                Outcome::Ok
+            }
             Effect::Comment { .. } | Effect::Budget { .. } => Outcome::Ok,
         };
         let before = gang.clone();

@@ -35,8 +35,12 @@ pub(super) fn ending(
     }
     let due = now >= retry_ms;
     // The race of a requeue: a pending job that is not held could be put on nodes that are going away.
-    if !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held) && due {
+    let open = !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held);
+    if open && now >= g.hold_again.1 {
         return Some(Effect::Hold { comment: says::comment(g) });
+    }
+    if !open && (job.is_some() || *seen == Seen::Gone) {
+        g.hold_again = (0, 0);
     }
     let go = |g: &mut Gang, stage: Stage| {
         if let Phase::Ending { stage: s, retry_ms, tries, .. } = &mut g.phase {
@@ -90,6 +94,7 @@ pub(super) fn ending(
             // job, a second one takes the name out of it (slurm-22.05 src/slurmctld/job_mgr.c
             // `kill_running_job_by_node_name`, likewise 24.11).
             let haunted = g.all_names().any(|n| house.node(n).is_some_and(|v| v.completing));
+            let there = |n: &&String| house.node(n).is_none_or(|v| !v.is_free());
             if !g.powered || down {
                 settled(g, then, house, now);
                 None
@@ -99,12 +104,24 @@ pub(super) fn ending(
                     *retry_ms = now + pause(*tries);
                     *tries = tries.saturating_add(1);
                 }
-                Some(Effect::PowerDown)
+                Some(Effect::PowerDownAgain { names: g.all_names().filter(there).cloned().collect() })
             } else {
                 None
             }
         }
     }
+}
+
+/// Names that a slurmd took up again while their instances are being ended: TerminateInstances may take long, and where
+/// its answer is lost the node is gone before it is known to be. slurmctld would call such a name DOWN after
+/// SlurmdTimeout: it is powered down beside the call.
+#[must_use]
+pub fn came_up(g: &Gang, house: &dyn House) -> Vec<String> {
+    let terminating = matches!(g.phase, Phase::Ending { stage: Stage::Terminate, .. });
+    if !terminating || !g.powered {
+        return Vec::new();
+    }
+    g.all_names().filter(|n| house.node(n).is_some_and(|v| v.is_up())).cloned().collect()
 }
 
 fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {

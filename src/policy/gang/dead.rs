@@ -20,15 +20,16 @@ pub struct DeadLetter {
 #[must_use]
 pub fn letter(g: &Gang) -> Option<DeadLetter> {
     let (what, tries) = match &g.phase {
+        Phase::Ending { stage, .. } if g.hold_again.0 >= BUDGET && !matches!(stage, Stage::Terminate) => {
+            ("Slurm does not take the job's hold: it may be started on nodes that go away", g.hold_again.0)
+        }
         Phase::Ending { stage: Stage::Terminate, tries, .. } => {
             ("TerminateInstances: its instances run on and are paid for", *tries)
         }
         Phase::Ending { stage: Stage::Settle { .. }, tries, .. } => {
             ("POWER_DOWN_FORCE: its node names do not come down", *tries)
         }
-        Phase::Ending { tries, .. } => {
-            ("Slurm does not take the job's hold or the names' power-down", *tries)
-        }
+        Phase::Ending { tries, .. } => ("Slurm does not take the names' power-down", *tries),
         Phase::Launching { tries, .. } if g.sent => {
             ("CreateFleet: no answer, so that it may have been granted", *tries)
         }

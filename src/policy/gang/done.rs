@@ -35,6 +35,8 @@ const BROKEN_MS: u64 = 60_000;
 const DOWN_TRIES: u32 = 4;
 /// Pause after a power-up that a moment's trouble stopped, ms.
 const AGAIN_MS: u64 = 1_000;
+/// Longest pause before a failed hold of a gang that is given back, ms: the scheduler may start the job meanwhile.
+const HOLD_MOST_MS: u64 = 2_000;
 /// Pause between looks for addresses, ms.
 const LOOK_MS: u64 = 250;
 
@@ -56,6 +58,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::Hold { comment }, Outcome::Ok) => {
             g.commented.clone_from(comment);
+            g.hold_again = (0, 0);
             if matches!(g.phase, Phase::Held) {
                 g.enter(Phase::Planned, "held by the administrator", now);
             }
@@ -186,6 +189,21 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
             settle(g, now);
             None
         }
+        (Effect::PowerDownAgain { .. }, outcome) => {
+            // Asked again while it settles, with pauses.
+            if let Outcome::Failed(t) = outcome
+                && t.code != "Standby"
+            {
+                g.note(format!("power down: {}", t.message), now);
+            }
+            None
+        }
+        (Effect::Hold { .. }, Outcome::Failed(t)) if matches!(g.phase, Phase::Ending { .. }) => {
+            g.blame(&t, now);
+            let tries = g.hold_again.0;
+            g.hold_again = (tries.saturating_add(1), now + pause(tries).min(HOLD_MOST_MS));
+            None
+        }
         (Effect::MoveLocal { partition, .. }, Outcome::Ok) => {
             step::end(
                 g,
@@ -231,7 +249,7 @@ fn settle(g: &mut Gang, now: u64) {
     }
 }
 
-/// Hold, Terminate, Cancel or MoveLocal failed.
+/// Hold (but of a gang that is given back), Terminate, Cancel or MoveLocal failed.
 fn failed(g: &mut Gang, t: &Trouble, house: &dyn House, now: u64) {
     match &mut g.phase {
         // Terminating is tried for ever: nothing else ends the bill.

@@ -59,9 +59,14 @@ pub fn wake(g: &Gang) -> Option<u64> {
         Phase::Ready { retry_ms, .. } => Some(*retry_ms),
         Phase::Granted { look_ms } => Some(*look_ms),
         Phase::Booting { deadline_ms, .. } | Phase::Released { deadline_ms } => Some(*deadline_ms),
-        Phase::Ending { stage: Stage::Epilog { deadline_ms }, .. } => Some(*deadline_ms),
-        Phase::Ending { stage: Stage::Settle { nudge_ms }, .. } => Some(*nudge_ms),
-        Phase::Ending { retry_ms, .. } => Some(*retry_ms),
+        Phase::Ending { stage, retry_ms, .. } => {
+            let next = match stage {
+                Stage::Epilog { deadline_ms } => *deadline_ms,
+                Stage::Settle { nudge_ms } => *nudge_ms,
+                Stage::PowerDown | Stage::Terminate => *retry_ms,
+            };
+            Some(if g.hold_again.0 > 0 { next.min(g.hold_again.1) } else { next })
+        }
         _ => None,
     }
 }
@@ -69,6 +74,7 @@ pub fn wake(g: &Gang) -> Option<u64> {
 /// Begins to give the gang back.
 pub fn end(g: &mut Gang, then: Then, stage: Stage, text: impl Into<String>, now_ms: u64) {
     count_unanswered(g);
+    g.hold_again = (0, 0);
     g.enter(Phase::Ending { then, stage, retry_ms: 0, tries: 0 }, text, now_ms);
 }
 
@@ -141,6 +147,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
             Phase::Ending { then: then @ Then::Done, retry_ms, .. } => {
                 *then = Then::Again { rung: 0 };
                 *retry_ms = 0;
+                g.hold_again = (0, 0);
             }
             Phase::Ending { .. } => {}
             _ => {

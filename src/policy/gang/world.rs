@@ -242,6 +242,13 @@ pub enum Effect {
     },
     /// POWER_DOWN_FORCE of the names.
     PowerDown,
+    /// The same again, of those that have not come down. One that is down already would lose its POWERED_DOWN until the next
+    /// pass of power saving, and a ping in between finds a node that has long said nothing (`slurm-22.05
+    /// src/slurmctld/node_mgr.c` update_node, ping_nodes.c).
+    PowerDownAgain {
+        /// Which.
+        names: Vec<String>,
+    },
     /// TerminateInstances of the members, and of whatever carries the gang's tag when `sweep`.
     Terminate {
         /// Look the tag up too.

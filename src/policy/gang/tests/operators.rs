@@ -193,7 +193,8 @@ fn names_that_never_come_down_are_a_dead_letter() {
     let mut nudges = 0;
     while dead::letter(&g).is_none() {
         if let Some(effect) = next(&mut g, &w, now) {
-            nudges += u32::from(effect == Effect::PowerDown);
+            let down = matches!(effect, Effect::PowerDown | Effect::PowerDownAgain { .. });
+            nudges += u32::from(down);
             done(&mut g, &effect, Outcome::Ok, &w, now);
         }
         now += step::NUDGE_MS;
@@ -211,7 +212,10 @@ fn a_name_that_waits_for_the_epilog_of_an_instance_that_is_gone_is_powered_down_
     done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 21);
     // Its instance may still tell of the epilog.
     let waits = NodeView { completing: true, power_down_asked: true, ..NodeView::default() };
-    w.set_nodes(&g.names.clone(), &waits);
+    let free = NodeView { idle: true, powered_down: true, ..NodeView::default() };
+    let last = g.names.last().expect("a name").clone();
+    w.set_nodes(&g.names.clone(), &free);
+    w.set_nodes(std::slice::from_ref(&last), &waits);
     let end = Effect::Terminate { sweep: false };
     assert_eq!(next(&mut g, &w, 22), Some(end.clone()));
     done(&mut g, &end, Outcome::Ok, &w, 23);
@@ -219,7 +223,7 @@ fn a_name_that_waits_for_the_epilog_of_an_instance_that_is_gone_is_powered_down_
     // Looked at in every millisecond.
     for now in 24..4_000 {
         if let Some(effect) = next(&mut g, &w, now) {
-            assert_eq!(effect, Effect::PowerDown);
+            assert_eq!(effect, Effect::PowerDownAgain { names: vec![last.clone()] });
             done(&mut g, &effect, Outcome::Ok, &w, now);
             asked.push(now);
         }
@@ -228,4 +232,82 @@ fn a_name_that_waits_for_the_epilog_of_an_instance_that_is_gone_is_powered_down_
     w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
     assert_eq!(next(&mut g, &w, 4_001), None);
     assert_eq!(g.phase, Phase::Done);
+}
+
+fn refused_by_slurm() -> Outcome {
+    let (code, message, class) = ("Slurm1", "busy", Class::Transient);
+    let (request_id, ambiguous) = (None, false);
+    Outcome::Failed(Trouble { code: code.into(), message: message.into(), class, request_id, ambiguous })
+}
+
+#[test]
+fn a_hold_is_not_put_off_by_the_pauses_of_other_effects_and_has_its_own() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    // Registered late: the gang is given back, another launch follows, and the job is pending.
+    assert_eq!(next(&mut g, &w, 480_015), Some(Effect::PowerDown));
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 480_016);
+    let end = Effect::Terminate { sweep: false };
+    for now in [480_017, 490_000, 500_000, 530_000] {
+        assert_eq!(next(&mut g, &w, now), Some(end.clone()));
+        done(&mut g, &end, throttled(), &w, now);
+    }
+    assert!(matches!(g.phase, Phase::Ending { retry_ms, .. } if retry_ms > 530_001), "{:?}", g.phase);
+    w.edit(|v| v.held = false);
+    let mut asked = Vec::new();
+    for now in 530_001..535_000 {
+        if let Some(hold) = next(&mut g, &w, now) {
+            if matches!(hold, Effect::Hold { .. }) {
+                asked.push(now);
+                done(&mut g, &hold, refused_by_slurm(), &w, now);
+            } else {
+                done(&mut g, &hold, throttled(), &w, now);
+            }
+        }
+        let wake = step::wake(&g);
+        assert!(wake.is_some_and(|t| t <= now + 2_000), "looked at again in time: {wake:?} at {now}");
+    }
+    assert_eq!(asked, [530_001, 530_501, 531_501, 533_501], "at once, and never two seconds late");
+    w.edit(|v| v.held = true);
+    next(&mut g, &w, 535_100);
+    assert_eq!(g.hold_again, (0, 0), "somebody held it");
+}
+
+#[test]
+fn a_hold_that_slurm_never_takes_is_a_dead_letter() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    next(&mut g, &w, 480_015);
+    w.edit(|v| v.held = false);
+    for tries in 1..=dead::BUDGET {
+        assert_eq!(dead::letter(&g), None, "after {} tries", tries - 1);
+        let now = 480_016 + u64::from(tries) * 2_000;
+        let hold = next(&mut g, &w, now).expect("hold");
+        assert!(matches!(hold, Effect::Hold { .. }), "{hold:?}");
+        done(&mut g, &hold, refused_by_slurm(), &w, now);
+    }
+    let letter = dead::letter(&g).expect("a dead letter");
+    assert!(letter.what.contains("hold") && letter.tries == dead::BUDGET, "{letter:?}");
+}
+
+#[test]
+fn names_that_come_up_while_their_instances_are_ended_are_seen() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    *w.seen.borrow_mut() = Seen::Gone;
+    let last = g.names.last().expect("a name").clone();
+    let up = |w: &World| w.set_nodes(std::slice::from_ref(&last), &idle());
+    up(&w);
+    assert_eq!(next(&mut g, &w, 20), Some(Effect::PowerDown));
+    assert!(back::came_up(&g, &w).is_empty(), "the power-down itself is under way");
+    done(&mut g, &Effect::PowerDown, Outcome::Ok, &w, 21);
+    w.set_nodes(&g.names.clone(), &NodeView { idle: true, powered_down: true, ..NodeView::default() });
+    let end = Effect::Terminate { sweep: false };
+    assert_eq!(next(&mut g, &w, 22), Some(end.clone()));
+    assert!(back::came_up(&g, &w).is_empty());
+    up(&w);
+    assert_eq!(back::came_up(&g, &w), [last.clone()]);
+    done(&mut g, &end, Outcome::Ok, &w, 23);
+    assert!(back::came_up(&g, &w).is_empty(), "settling powers it down itself");
+    assert_eq!(next(&mut g, &w, 24), Some(Effect::PowerDownAgain { names: vec![last] }));
 }

@@ -102,7 +102,7 @@ fn law6_explain_for_the_owner_on_a_login_node_and_nobody_else() {
 
 #[test]
 fn scontrol_show_job_is_readable_at_every_state() {
-    let spec = spec("readable").simulator(&json!({"knobs": {"pending_ms": 1500, "shutdown_ms": 1500}}));
+    let spec = spec("readable").simulator(&json!({"knobs": {"pending_ms": 4000, "shutdown_ms": 1500}}));
     let c = Cluster::start(spec).unwrap();
     let sim = c.sim.as_ref().unwrap();
     sim.fault(&json!({"action": "CreateFleet", "kind": "delay", "ms": 1500})).unwrap();
