@@ -17,14 +17,18 @@ use std::{
     },
 };
 
-/// How bad things are, in thousandths; 0 at the story's end.
+/// How bad things are, in thousandths; 0 at the story's end. And how late answers to TerminateInstances come, ms.
 #[derive(Clone, Default)]
-pub struct Mood(Arc<AtomicU64>);
+pub struct Mood(Arc<AtomicU64>, Arc<AtomicU64>);
 
 impl Mood {
     /// Sets it.
     pub fn set(&self, per_mille: u64) {
         self.0.store(per_mille, Ordering::Relaxed);
+    }
+    /// EC2 does at once what TerminateInstances asks for, and answers so late.
+    pub fn ends_late(&self, ms: u64) {
+        self.1.store(ms, Ordering::Relaxed);
     }
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -230,6 +234,8 @@ impl Cloud for Moody {
             laws.note(dice.passed_ms(), format!("ec2    TerminateInstances {}", ids.join(" ")));
             c.terminate(&ids).await
         };
-        self.call("TerminateInstances", true, effect).await
+        let answer = self.call("TerminateInstances", true, effect).await;
+        tokio::time::sleep(std::time::Duration::from_millis(self.mood.1.load(Ordering::Relaxed))).await;
+        answer
     }
 }

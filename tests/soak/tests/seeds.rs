@@ -31,6 +31,7 @@ const REGRESSIONS: &[(u64, u64)] = &[
     (1354, 50),
     (3366, 50),
     (8957, 50),
+    (8849, 50),
 ];
 
 fn fine(seed: u64, jobs: u64) {
@@ -74,6 +75,11 @@ fn a_region_that_is_dropped_is_given_back_all_the_same() {
 #[test]
 fn a_template_that_nothing_uses_is_deleted_in_time() {
     assert_eq!(burst_soak::a_template_that_nothing_uses(), Ok(()));
+}
+
+#[test]
+fn a_name_that_comes_up_while_its_instance_is_ended_is_powered_down_beside_the_call() {
+    assert_eq!(burst_soak::a_name_that_comes_up_at_the_end(), Ok(()));
 }
 
 #[test]

@@ -306,7 +306,7 @@ fn names_that_come_up_while_their_instances_are_ended_are_seen() {
     assert_eq!(next(&mut g, &w, 22), Some(end.clone()));
     assert!(back::came_up(&g, &w).is_empty());
     up(&w);
-    assert_eq!(back::came_up(&g, &w), [last.clone()]);
+    assert_eq!(back::came_up(&g, &w), std::slice::from_ref(&last));
     done(&mut g, &end, Outcome::Ok, &w, 23);
     assert!(back::came_up(&g, &w).is_empty(), "settling powers it down itself");
     assert_eq!(next(&mut g, &w, 24), Some(Effect::PowerDownAgain { names: vec![last] }));
