@@ -78,6 +78,12 @@ fn fleets(out: &Outside) -> usize {
     out.ec2.fleets().len()
 }
 
+/// Jobs in the order of their launches.
+fn launched(out: &Outside) -> Vec<u32> {
+    let of = |line: &String| line.split_once("engine job ")?.1.split_once(' ')?.0.parse().ok();
+    out.slurm.laws.log().iter().filter(|l| l.contains(": Launching: ")).filter_map(of).collect()
+}
+
 async fn wish(now: &Now, wish: Wish) -> Result<String, String> {
     let question = Question::Operate { wish, who: "alice (uid 1000)".into() };
     match ask(now.sender(), question).await {
@@ -86,7 +92,8 @@ async fn wish(now: &Now, wish: Wish) -> Result<String, String> {
     }
 }
 
-/// A paused pool launches nothing, says so, and a restart of slurmctld forgets nothing.
+/// A paused pool launches nothing, says so, a restart of slurmctld forgets nothing, and jobs are launched as they were
+/// submitted when it is resumed.
 ///
 /// # Errors
 /// What did not come true.
@@ -108,7 +115,10 @@ pub fn a_pause() -> Story {
             says(&out, job, "pool efa was paused by alice (uid 1000)")
         })
         .await?;
-        // slurmctld has saved the job.
+        // Their gangs' ids are in another order.
+        let second = users::plain(&out, &now, 2, 30_000).await;
+        let third = users::plain(&out, &now, 2, 30_000).await;
+        // slurmctld has saved the jobs.
         tokio::time::sleep(Duration::from_secs(10)).await;
         life.kill(&out);
         out.slurm.killed();
@@ -120,6 +130,10 @@ pub fn a_pause() -> Story {
         }
         wish(&now, Wish::Resume { pool: None }).await?;
         until("the job runs", 10 * MINUTE, || is(&out, job, &State::Running)).await?;
+        let jobs = [job, second, third];
+        if launched(&out) != jobs {
+            return Err(format!("{jobs:?} were submitted, and launched as {:?}", launched(&out)));
+        }
         let again = wish(&now, Wish::Resume { pool: None }).await;
         if !again.as_ref().is_err_and(|e| e.contains("nothing is paused")) {
             return Err(format!("{again:?}"));
