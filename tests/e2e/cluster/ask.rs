@@ -58,7 +58,7 @@ impl Cluster {
     }
 
     /// `scontrol`, asked again where slurmctld was too busy to answer within MessageTimeout.
-    fn patiently(&self, args: &[&str]) -> Res<Output> {
+    pub(super) fn patiently(&self, args: &[&str]) -> Res<Output> {
         let mut out = self.scontrol(args)?;
         for _ in 0..5 {
             if out.ok() || !out.text().contains("Socket timed out") || self.slurmctld_died() {
@@ -227,7 +227,7 @@ impl Cluster {
     /// # Errors
     /// slurmctld does not answer, or does not know the node.
     pub fn node(&self, name: &str) -> Res<Fields> {
-        let out = self.scontrol(&["show", "node", name])?;
+        let out = self.patiently(&["show", "node", name])?;
         show::records(&out.out).into_iter().next().ok_or_else(|| out.text()).context(name)
     }
 

@@ -16,7 +16,7 @@ impl Cluster {
     pub fn snapshot(&self) -> Res<()> {
         let at = crate::time::now_ms();
         for (kind, args) in [("jobs", ["show", "job"]), ("nodes", ["show", "node"])] {
-            let out = self.scontrol(&args)?;
+            let out = self.patiently(&args)?;
             if !out.ok() {
                 return Err(out.text());
             }

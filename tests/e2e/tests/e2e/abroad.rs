@@ -26,6 +26,16 @@ fn instances(c: &Cluster) -> Vec<Value> {
     c.sim.as_ref().unwrap().state().unwrap()["instances"].as_array().cloned().unwrap_or_default()
 }
 
+/// Waits until EC2 has told of so many reservations: before, they are tried in hope, or passed over.
+fn looked_at(c: &Cluster, reservations: usize) {
+    wait_until(S, || {
+        let out = c.run(User::Root, "burstctl", &["status", "--json"], "")?;
+        let status: Value = serde_json::from_str(&out.out).unwrap_or_default();
+        Ok((status["reservations"].as_array().map(Vec::len) == Some(reservations)).then_some(()))
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_gang_moves_to_the_second_region_when_the_first_is_full_and_leaves_nothing_behind() {
     let c = Cluster::start(two_regions("abroad")).unwrap();
@@ -94,6 +104,7 @@ fn a_targeted_reservation_serves_where_the_market_has_nothing() {
          [[pool.efa.reservation]]\nid = \"cr-0a2\"\ntype = \"hpc6a.48xlarge\"\nzone = \"us-east-2b\"\ngroup = \"none\"\n",
     );
     let c = Cluster::start(spec).unwrap();
+    looked_at(&c, 2);
     // Three do not fit the first reservation: no call is made for it.
     let job = submit(&c, 3, &[], "srun printenv SLURMD_NODENAME");
     ran(&c, job, 3);
@@ -144,6 +155,7 @@ fn a_capacity_block_serves_and_a_reservation_of_a_placement_group_does() {
          [[pool.efa.reservation]]\nid = \"cr-0b2\"\ntype = \"hpc6a.48xlarge\"\nzone = \"us-east-2b\"\ngroup = \"ours\"\n",
     );
     let c = Cluster::start(spec).unwrap();
+    looked_at(&c, 2);
     let group = [("Action", "CreatePlacementGroup"), ("GroupName", "ours"), ("Strategy", "cluster")];
     let group = [group.as_slice(), &[("Version", "2016-11-15")]].concat();
     call(&c, "us-east-2", &group.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());

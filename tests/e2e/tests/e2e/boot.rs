@@ -9,7 +9,7 @@ use serde_json::json;
 fn four_pending(name: &str, boot_limit: &str) -> (Cluster, u32, Vec<String>) {
     let c = Cluster::start(spec(name).pool(&format!("boot_limit = \"{boot_limit}\""))).unwrap();
     let sim = c.sim.as_ref().unwrap();
-    sim.settings(&json!({"pending_ms": 4000})).unwrap();
+    sim.settings(&json!({"pending_ms": 10_000})).unwrap();
     let job = submit(&c, 4, &[], "srun printenv SLURMD_NODENAME; sleep 2");
     let first = wait_until(S, || Ok(Some(sim.living_of(job)?).filter(|l| l.len() == 4))).unwrap();
     (c, job, first)

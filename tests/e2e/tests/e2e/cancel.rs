@@ -17,7 +17,7 @@ fn cancelled_waiting_launching_booting_and_running() {
     c.wait_job(waiting, "CANCELLED", S).unwrap();
 
     sim.settings(&json!({"latency_ms": 1500})).unwrap();
-    let launching = submit(&c, 2, &[], "true");
+    let launching = submit(&c, 2, &[], "sleep 300");
     c.wait_phase(launching, "Launching", S).unwrap();
     c.scancel(user, launching).unwrap();
     c.wait_job(launching, "CANCELLED", S).unwrap();

@@ -166,7 +166,7 @@ fn figures_of_a_step_are_those_that_its_ranks_know() {
     let mut c = local("capture", &listener);
     let rank = file(&c, "rank.pl", RANK);
     // Memory is held for some seconds, as a rank does; looks come more rarely the longer a step runs.
-    let script = format!("srun -o ranks -n2 perl {rank} 200 3 400\nsrun -n1 true");
+    let script = format!("srun -o ranks -n2 perl {rank} 200 6 400\nsrun -n1 true");
     let before = loopback();
     let job =
         c.sbatch(User::Ordinary, &["-p", "idle", "-N1", "-n2", "-t5", "-o", "/dev/null"], &script).unwrap();

@@ -47,8 +47,8 @@ fn law2_one_fleet_per_intent_when_the_answer_is_lost() {
 #[test]
 fn law3_no_orphan_killed_after_the_answer_booting_and_running() {
     let mut c = cluster("kill-after");
-    c.sim.as_ref().unwrap().settings(&json!({"pending_ms": 6000})).unwrap();
-    let job = submit(&c, 4, &["-J", "kill-after", "--no-requeue"], &format!("{SCRIPT}; sleep 15"));
+    c.sim.as_ref().unwrap().settings(&json!({"pending_ms": 15_000})).unwrap();
+    let job = submit(&c, 4, &["-J", "kill-after", "--no-requeue"], &format!("{SCRIPT}; sleep 25"));
     c.wait_saved("kill-after", S).unwrap();
     wait_until(S, || Ok((fleets(&c) > 0).then_some(()))).unwrap();
     restart(&mut c);
@@ -74,16 +74,24 @@ fn a_job_whose_end_slurmctld_forgot_takes_no_name_down_and_gets_another_gang() {
     c.wait_job_saved(job, S).unwrap();
     let (state, older) = (c.at.file("state"), c.at.file("state-older"));
     let cp = |from: &std::path::Path, to: &std::path::Path| {
-        let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-        assert!(done.success());
+        std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap().success()
     };
-    cp(&state, &older);
+    // slurmctld may be putting another of its files in its place.
+    wait_until(S, || {
+        let whole =
+            cp(&state, &older) && older.join("node_state").exists() && older.join("job_state").exists();
+        if !whole {
+            std::fs::remove_dir_all(&older).map_err(|e| e.to_string())?;
+        }
+        Ok(whole.then_some(()))
+    })
+    .unwrap();
     std::fs::write(c.at.file("work/go"), "").unwrap();
     // Its instances have ended, its names are going down: killed now, by a table that has the job running on them.
     wait_until(S, || Ok(c.sim.as_ref().unwrap().living_of(job)?.is_empty().then_some(()))).unwrap();
     c.kill_slurmctld();
     std::fs::remove_dir_all(&state).unwrap();
-    cp(&older, &state);
+    assert!(cp(&older, &state));
     c.start_slurmctld().unwrap();
     c.wait_job_where(job, "its second life", S, |f| Ok(f["Restarts"] == "1" && f["JobState"] == "COMPLETED"))
         .unwrap();

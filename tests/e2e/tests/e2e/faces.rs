@@ -62,7 +62,8 @@ fn salloc_srun_and_a_machine_without_spank() {
 
 #[test]
 fn law6_explain_for_the_owner_on_a_login_node_and_nobody_else() {
-    let c = cluster("login");
+    // The next try is far: no other sentence comes between.
+    let c = Cluster::start(spec("login").pool("retry_min = \"10m\"\nretry_max = \"10m\"")).unwrap();
     let sim = c.sim.as_ref().unwrap();
     sim.capacity("hpc7a.96xlarge", Some(0)).unwrap();
     sim.capacity("hpc6a.48xlarge", Some(0)).unwrap();
@@ -102,11 +103,11 @@ fn law6_explain_for_the_owner_on_a_login_node_and_nobody_else() {
 
 #[test]
 fn scontrol_show_job_is_readable_at_every_state() {
-    let spec = spec("readable").simulator(&json!({"knobs": {"pending_ms": 4000, "shutdown_ms": 1500}}));
+    let spec = spec("readable").simulator(&json!({"knobs": {"pending_ms": 8000, "shutdown_ms": 1500}}));
     let c = Cluster::start(spec).unwrap();
     let sim = c.sim.as_ref().unwrap();
-    sim.fault(&json!({"action": "CreateFleet", "kind": "delay", "ms": 1500})).unwrap();
-    let job = submit(&c, 2, &["--hold"], &format!("{SCRIPT}; sleep 3"));
+    sim.fault(&json!({"action": "CreateFleet", "kind": "delay", "ms": 3000})).unwrap();
+    let job = submit(&c, 2, &["--hold"], &format!("{SCRIPT}; sleep 6"));
     let mut seen =
         vec![format!("PENDING: {}", c.wait_says(job, "held by its owner", S).unwrap()["AdminComment"])];
     holds(&seen[0], &["[burst ", "nothing is launched: held by its owner", "scontrol release"], &"held");

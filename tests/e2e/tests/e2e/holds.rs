@@ -49,7 +49,7 @@ fn an_array_that_was_submitted_held_runs_whole_after_one_release() {
 #[test]
 fn a_comment_written_over_is_written_again_and_the_job_runs_on() {
     let c = cluster("comment");
-    let job = submit(&c, 2, &[], &format!("{SCRIPT}; sleep 10"));
+    let job = submit(&c, 2, &[], &format!("{SCRIPT}; sleep 20"));
     c.wait_job(job, "RUNNING", S).unwrap();
     let id = format!("JobId={job}");
     assert!(c.scontrol(&["update", &id, "AdminComment=looked at by ops"]).unwrap().ok());

@@ -17,7 +17,7 @@ const NODES: u32 = 16;
 const LOOPBACK: u64 = 24;
 const AWAY: u64 = 12;
 const HELD: u64 = 64;
-const BURNT: f64 = 1.2;
+const BURNT: f64 = 2.4;
 
 /// A rank: prints its peak of memory (KiB), its CPU time with its child's, and what it sent over loopback and away (bytes).
 const RANK: &str = r#"

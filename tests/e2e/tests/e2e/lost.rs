@@ -187,6 +187,9 @@ fn a_controller_that_is_away_during_the_epilog_gets_the_reports_when_it_is_back(
     wait_until(S, || Ok(nodes.iter().all(|n| spooled(&c, n, job)).then_some(()))).unwrap();
     assert!(!c.at.file(&format!("learning/job-{job}-performance.json")).exists());
     c.start_slurmctld().unwrap();
+    // Slurm tells its nodes of the end again when it has started, now or after a minute.
+    let path = c.at.file(&format!("learning/job-{job}-performance.json"));
+    wait_until(2 * S, || Ok(path.exists().then_some(()))).unwrap();
     let r = record(&c, &job.to_string());
     assert_eq!((actual(&r)["success"].as_bool(), missing(&r)), (Some(true), vec![]), "{r}");
     assert!(r["aws_performance_metrics"]["memory_utilization"].is_number(), "{r}");
@@ -196,6 +199,5 @@ fn a_controller_that_is_away_during_the_epilog_gets_the_reports_when_it_is_back(
             .out
             .contains("COMPLETED")
     );
-    // Slurm tells its nodes of the end again when it has started, now or after a minute.
     finish_expecting(c, &Expect { after_end_ms: 90_000, ..Expect::default() });
 }

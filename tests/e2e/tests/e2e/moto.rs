@@ -69,7 +69,7 @@ fn the_good_path_on_moto_as_far_as_moto_goes() {
             .map_err(|e| e.to_string())?;
         answer.body_mut().read_to_string().map_err(|e| e.to_string())
     };
-    let subnets = wait_until(Duration::from_secs(30), || Ok(ask("DescribeSubnets").ok())).unwrap();
+    let subnets = wait_until(S, || Ok(ask("DescribeSubnets").ok())).unwrap();
     let zone = elements(&subnets, "availabilityZone").iter().position(|z| *z == "us-east-2b").unwrap();
     let subnet = elements(&subnets, "subnetId")[zone];
     let groups = ask("DescribeSecurityGroups").unwrap();

@@ -17,7 +17,7 @@ exec "$d/bin/burst-node""#;
 #[test]
 fn munge_down_on_a_node_costs_that_node_and_not_the_job() {
     let spec = spec("munge")
-        .pool("boot_limit = \"20s\"")
+        .pool("boot_limit = \"40s\"")
         .simulator(&json!({"instance_command": ["/bin/sh", "-c", FIRST_WITHOUT_MUNGE]}));
     let c = Cluster::start(spec).unwrap();
     let job = submit(&c, 4, &[], SCRIPT);
@@ -53,7 +53,7 @@ fn law2_a_lost_bootstrap_answer_changes_nothing() {
 #[test]
 fn a_name_of_a_gang_is_not_given_to_another_instance() {
     let c = cluster("stranger");
-    let job = submit(&c, 2, &[], &format!("{SCRIPT}; sleep 4"));
+    let job = submit(&c, 2, &[], &format!("{SCRIPT}; sleep 15"));
     c.wait_job(job, "RUNNING", S).unwrap();
     let view = c.explain(job).unwrap();
     let known = view["instances"][0]["id"].as_str().unwrap().to_owned();

@@ -126,7 +126,9 @@ fn a_job_that_fails_and_one_that_is_cancelled_say_so() {
     let c = Cluster::start(priced("record-bad")).unwrap();
     let failing = submit(&c, 1, &[], "exit 3");
     c.wait_job(failing, "FAILED", S).unwrap();
-    let long = submit(&c, 1, &[], "sleep 300");
+    let long = submit(&c, 1, &[], "touch began; sleep 300");
+    // RUNNING is said before the node has begun anything that could be measured.
+    wait_until(S, || Ok(c.at.file("work/began").exists().then_some(()))).unwrap();
     c.wait_job(long, "RUNNING", S).unwrap();
     c.scancel(User::Ordinary, long).unwrap();
     c.wait_quiet(S).unwrap();
@@ -294,6 +296,8 @@ fn law7_a_limit_on_spending_holds_jobs_and_says_the_figures() {
     follower.args(["alerts", "--exec"]).arg(&program);
     let log = c.at.file("log/alerts.log");
     let mut follower = burst_e2e::proc::Proc::spawn("burstctl alerts", &log, &mut follower).unwrap();
+    // It tells what comes after its first look.
+    wait_until(S, || Ok(dir.path().join("alerts.json.told").exists().then_some(()))).unwrap();
     let first = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME; sleep 8");
     c.wait_job(first, "RUNNING", S).unwrap();
     let second = submit(&c, 2, &[], "srun printenv SLURMD_NODENAME");

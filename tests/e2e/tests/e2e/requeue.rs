@@ -14,7 +14,7 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
     let c = Cluster::start(spec).unwrap();
     let sim = c.sim.as_ref().unwrap();
     let script =
-        "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME\nsleep 10";
+        "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME\nsleep 20";
     let job = submit(&c, 4, &["--requeue", "--open-mode=truncate"], script);
     c.wait_job(job, "RUNNING", S).unwrap();
     c.snapshot().unwrap();
@@ -43,7 +43,7 @@ fn a_requeued_job_gets_a_new_whole_gang_after_the_old_one_has_ended() {
 
 #[test]
 fn a_node_that_fails_while_its_job_runs_is_slurm_s_to_judge_and_a_requeue_gets_a_new_whole_gang() {
-    let spec = spec("fails").slurm("SlurmdTimeout=10\nAuthInfo=socket={dir}/munge/socket,cred_expire=5");
+    let spec = spec("fails").slurm("SlurmdTimeout=20\nAuthInfo=socket={dir}/munge/socket,cred_expire=5");
     let c = Cluster::start(spec).unwrap();
     let sim = c.sim.as_ref().unwrap();
     let script = "[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && sleep 300\nsrun printenv SLURMD_NODENAME";

@@ -1,9 +1,7 @@
 //! The harness with the simulator, without the controller plugin: what the plugin will find.
 
+use crate::help::S;
 use burst_e2e::{Cluster, ClusterSpec};
-use std::time::Duration;
-
-const S: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_cloud_node_powers_up_and_down_by_hand() {

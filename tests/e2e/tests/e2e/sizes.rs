@@ -39,7 +39,8 @@ fn sizes_1_2_16_64_run_on_exactly_their_gang() {
     let big = submit(&c, 64, &[], "srun -N 64 printenv SLURMD_NODENAME");
     c.wait_job(big, "COMPLETED", 3 * S).unwrap();
     ran(&c, big, 64);
-    let mut expect = burst_e2e::checker::Expect::default();
+    // Epilogs of 64 nodes at once on two cores.
+    let mut expect = burst_e2e::checker::Expect { after_end_ms: 60_000, ..Default::default() };
     expect.tags.extend(["team", "owner"].map(str::to_owned));
     finish_expecting(c, &expect);
 }

@@ -53,6 +53,8 @@ fn fifteen_hundred_nodes_are_foretold_and_launched_whole_under_ec2s_published_bu
     let fields = c.wait_says(job, "as 2 fleets (500 + 1000)", S).unwrap();
     holds(field(&fields, "AdminComment"), &["250 s after the first", "kept only if all are granted"], &job);
     let whole = wait_until(Duration::from_secs(330), || {
+        // A list of a thousand instances, forty times a second, would be most of what this machine does.
+        std::thread::sleep(Duration::from_secs(1));
         Ok(Some(c.sim.as_ref().unwrap().living_of(job)?.len()).filter(|n| *n == 1_500))
     });
     assert_eq!(whole.unwrap(), 1_500);
@@ -82,16 +84,22 @@ fn a_hundred_gangs_at_once_are_never_throttled_and_as_fast_as_the_bucket() {
         c.wait_says(*job, "was paused by", S).unwrap();
     }
     ctl(&["resume", "efa"]);
-    let all = wait_until(Duration::from_secs(120), || Ok(Some(fleets(&c)).filter(|f| f.len() == 100)));
+    let all = wait_until(Duration::from_secs(120), || {
+        // The whole audit is read: not while it would slow down what it tells of.
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(Some(fleets(&c)).filter(|f| f.len() == 100))
+    });
     let at: Vec<u64> = all.unwrap().iter().map(|f| f.0).collect();
     let took = at.iter().max().unwrap() - at.iter().min().unwrap();
     println!("crowd: 100 gangs of 8 in {took} ms; 10000 ms are the bucket's");
     wait_until(S, || Ok((c.sim.as_ref().unwrap().living()?.len() == 800).then_some(()))).unwrap();
     assert_eq!(throttled(&c), 0);
-    // The model's own time is 10.4 s; beside two other clusters the last fleet's journal and group may take a while.
-    assert!((9_000..=14_000).contains(&took), "about the bucket's own 10 s: {took} ms");
+    // The model's own time is 10.4 s; beside two other clusters the last fleet's journal and group may take a while. At half
+    // the bucket's rate it would be more than 20.
+    assert!((9_000..=18_000).contains(&took), "about the bucket's own 10 s: {took} ms");
     for job in &jobs {
         c.scancel(User::Ordinary, *job).unwrap();
     }
-    finish(c);
+    // A hundred ends at once are all of EC2's bucket of calls.
+    finish_expecting(c, &Expect { after_end_ms: 60_000, ..Expect::default() });
 }
