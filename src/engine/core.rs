@@ -88,7 +88,7 @@ pub enum Event {
     },
     /// What all gangs go by has changed: stops, burst.toml, the journal's disk.
     Reconsider,
-    /// Names that a gang's slurmds had taken up again were powered down beside its TerminateInstances, or could not be.
+    /// What could not wait beside a gang's TerminateInstances was done, or could not be.
     Beside {
         /// Gang key.
         key: String,
@@ -329,7 +329,7 @@ impl Core {
             Event::Jobs { at_ms, uid, found } => self.saw_jobs(at_ms, uid, found),
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
-            Event::Beside { key, ok } => self.powered_down_beside(&key, ok),
+            Event::Beside { key, ok } => self.beside_done(&key, ok),
             Event::Life(e) => self.life_event(e),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
             Event::Free { key, names, saved } => self.free(&key, names, saved),

@@ -49,3 +49,35 @@ pub fn a_name_that_comes_up_at_the_end() -> Story {
         until("all is given back", 10 * MINUTE, || quiet(&out)).await
     })
 }
+
+/// A job that is over is requeued by hand while EC2 ends its instances and has not answered yet: it is held before it may
+/// run again, and runs on another gang in the end.
+///
+/// # Errors
+/// What did not come true.
+pub fn a_job_that_comes_back_at_the_end() -> Story {
+    on_stage_with("", |out, now| async move {
+        let life = Life::begin(&out);
+        now.set(Some(life.handle.clone()));
+        out.mood.ends_late(LATE_MS);
+        let job = users::plain(&out, &now, 2, 1_000).await;
+        let is = |state: State| out.slurm.tables().jobs.get(&job).is_some_and(|j| j.state == state);
+        until("the job is over", 10 * MINUTE, || is(State::Over(3))).await?;
+        until("its names are down", MINUTE, || out.slurm.all_off().is_empty()).await?;
+        {
+            let mut t = out.slurm.tables();
+            t.version += 1;
+            let at = out.dice.true_ms() / 1_000;
+            let j = t.jobs.get_mut(&job).ok_or("no such job")?;
+            (j.state, j.held, j.restarts) = (State::Pending, false, 1);
+            (j.submit, j.eligible) = (at, at + 3);
+        }
+        let held = || out.slurm.tables().jobs.get(&job).is_some_and(|j| j.held);
+        until("it is held in time", Duration::from_secs(3), held).await?;
+        until("it runs again", 10 * MINUTE, || is(State::Running)).await?;
+        if out.ec2.fleets().len() != 2 {
+            return Err("its second life has no gang of its own".into());
+        }
+        until("all is given back", 10 * MINUTE, || quiet(&out)).await
+    })
+}

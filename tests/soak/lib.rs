@@ -30,6 +30,6 @@ mod users;
 pub use abroad::a_region_that_is_dropped;
 pub use crowd::{Crowd, Served, serve};
 pub use expire::a_template_that_nothing_uses;
-pub use late::a_name_that_comes_up_at_the_end;
+pub use late::{a_job_that_comes_back_at_the_end, a_name_that_comes_up_at_the_end};
 pub use operators::{a_full_disk, a_pause};
 pub use story::{Told, run};

@@ -1,14 +1,19 @@
-//! A name that comes up while its instance is being ended: powered down beside TerminateInstances, whose answer may be long
-//! in coming. A gang has one effect at a time but for this one.
+//! What cannot wait while a gang's instances are being ended, for TerminateInstances may be long in being answered: a name
+//! that comes up again is powered down, and a job that could be started is held. A gang has one effect at a time but for
+//! these.
 
 use super::{Core, Event, Slot};
-use crate::{controller::SlurmError, world::World};
-use burst_policy::gang::{Effect, back};
+use crate::{
+    Controller,
+    controller::{JobUpdate, SlurmError},
+    world::World,
+};
+use burst_policy::gang::{Effect, JobView, back};
 
 /// Pause between two of a gang (ms).
 const AGAIN_MS: u64 = 1_000;
 
-/// A gang's power-down beside its TerminateInstances.
+/// A call of slurmctld's beside a gang's TerminateInstances.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     /// Under way: the gang does nothing else meanwhile, and keeps its names.
@@ -17,13 +22,26 @@ pub(crate) struct Beside {
     ended_ms: u64,
 }
 
+impl Slot {
+    /// Whether a look that was begun at `at_ms` may lead to such a call.
+    fn may_beside(&self, at_ms: u64, now: u64) -> bool {
+        let last = self.beside.ended_ms;
+        !self.beside.busy && at_ms >= last.max(self.effect_ms) && now >= last.saturating_add(AGAIN_MS)
+    }
+
+    /// Whether it must be held now although TerminateInstances is under way.
+    pub(super) fn is_open(&self, view: &JobView, at_ms: u64, now: u64) -> bool {
+        let under_way = matches!(self.busy, Some(Effect::Terminate { .. }));
+        under_way && self.may_beside(at_ms, now) && back::is_open(&self.gang, view)
+    }
+}
+
 impl Core {
     /// After a look at the nodes that was begun at `at_ms`.
     pub(super) fn power_down_beside(&mut self, at_ms: u64) {
         let now = self.now();
         let may = |s: &Slot| {
-            let ending = s.busy.as_ref().is_none_or(|e| matches!(e, Effect::Terminate { .. }));
-            ending && !s.beside.busy && at_ms >= s.beside.ended_ms && now >= s.beside.ended_ms + AGAIN_MS
+            s.busy.as_ref().is_none_or(|e| matches!(e, Effect::Terminate { .. })) && s.may_beside(at_ms, now)
         };
         let snapshot = self.hands.shared.snapshot.load_full();
         let up: Vec<(String, Vec<String>)> = self
@@ -39,25 +57,44 @@ impl Core {
             .filter(|(_, names)| !names.is_empty())
             .collect();
         for (key, names) in up {
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            slot.beside.busy = true;
             let first = names.first().map_or("", String::as_str);
             let text = format!("{} names came up while being given back, {first} first", names.len());
-            slot.gang.note(text, now);
-            let call = move |c: &dyn crate::Controller| {
-                super::poll::acting(c)?;
-                c.power_down(&names.join(","))
-            };
-            self.slurm(call, move |_, ok| Event::Beside { key, ok });
+            self.beside(key, text, move |c| c.power_down(&names.join(",")));
         }
     }
 
-    pub(super) fn powered_down_beside(&mut self, key: &str, ok: Result<(), SlurmError>) {
+    /// Jobs, as people write them, that a look has shown to be free to start, by gang.
+    pub(super) fn hold_beside(&mut self, open: Vec<(String, String)>) {
+        for (key, job) in open {
+            let update = JobUpdate { priority: Some(0), ..JobUpdate::default() };
+            let text = "held again while its instances are being ended".to_owned();
+            self.beside(key, text, move |c| c.update_job(&job, &update));
+        }
+    }
+
+    fn beside(
+        &mut self,
+        key: String,
+        text: String,
+        call: impl FnOnce(&dyn Controller) -> Result<(), SlurmError> + Send + 'static,
+    ) {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        slot.beside.busy = true;
+        slot.gang.note(text, now);
+        let call = move |c: &dyn Controller| {
+            super::poll::acting(c)?;
+            call(c)
+        };
+        self.slurm(call, move |_, ok| Event::Beside { key, ok });
+    }
+
+    pub(super) fn beside_done(&mut self, key: &str, ok: Result<(), SlurmError>) {
         let now = self.now();
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.beside = Beside { busy: false, ended_ms: now };
         if let Err(error) = ok {
-            tracing::warn!(gang_id = %key, %error, "names that came up could not be powered down; tried again");
+            tracing::warn!(gang_id = %key, %error, "a job could not be held, or names powered down, beside their end");
         }
         self.dirty.insert(key.to_owned());
     }

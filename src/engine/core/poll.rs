@@ -235,8 +235,9 @@ impl Core {
                 self.stranger(id, &record.view);
             }
         }
-        let mut known = HashSet::new();
+        let (mut known, mut open) = (HashSet::new(), Vec::new());
         let mut renamed = false;
+        let now = self.now();
         for (key, (view, record)) in found {
             known.insert(key.clone());
             let Some(slot) = self.slots.get_mut(&key) else {
@@ -253,6 +254,9 @@ impl Core {
                 slot.gang.revive(&view, self.hands.host.now_ms());
                 slot.effect_ms = 0;
                 renamed = true;
+            }
+            if slot.is_open(&view, at_ms, now) {
+                open.push((key.clone(), view.text.clone()));
             }
             if at_ms < slot.effect_ms || slot.busy.is_some() {
                 // What it showed may not be shown again ("nothing changed"): look once more when the effect is over.
@@ -306,6 +310,7 @@ impl Core {
                 }
             }
         }
+        self.hold_beside(open);
         if renamed {
             self.publish();
         }

@@ -1,6 +1,6 @@
 //! Giving a gang back: names down in Slurm, instances ended in EC2, until nothing is left; then what follows.
 
-use super::{Effect, Gang, House, Phase, Seen, Stage, Then, Why, says};
+use super::{Effect, Gang, House, JobView, Phase, Seen, Stage, Then, Why, says};
 use super::{done::pause, step::NUDGE_MS};
 
 /// How long giving back waits to see what slurmctld, killed, has forgotten.
@@ -122,6 +122,16 @@ pub fn came_up(g: &Gang, house: &dyn House) -> Vec<String> {
         return Vec::new();
     }
     g.all_names().filter(|n| house.node(n).is_some_and(|v| v.is_up())).cloned().collect()
+}
+
+/// Whether the job may be started although its gang's instances are being ended: requeued after its end, or freed, while
+/// TerminateInstances is under way. It is held beside the call.
+#[must_use]
+pub fn is_open(g: &Gang, j: &JobView) -> bool {
+    let terminating = matches!(g.phase, Phase::Ending { stage: Stage::Terminate, .. });
+    // Moved to a local partition, it is none of ours any more.
+    let ours = j.partition.is_empty() || j.partition == g.geometry.partition;
+    terminating && ours && j.state == 0 && !j.held
 }
 
 fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {

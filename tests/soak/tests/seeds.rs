@@ -32,6 +32,7 @@ const REGRESSIONS: &[(u64, u64)] = &[
     (3366, 50),
     (8957, 50),
     (8849, 50),
+    (6425, 50),
 ];
 
 fn fine(seed: u64, jobs: u64) {
@@ -80,6 +81,11 @@ fn a_template_that_nothing_uses_is_deleted_in_time() {
 #[test]
 fn a_name_that_comes_up_while_its_instance_is_ended_is_powered_down_beside_the_call() {
     assert_eq!(burst_soak::a_name_that_comes_up_at_the_end(), Ok(()));
+}
+
+#[test]
+fn a_job_that_comes_back_while_its_instances_are_ended_is_held_beside_the_call() {
+    assert_eq!(burst_soak::a_job_that_comes_back_at_the_end(), Ok(()));
 }
 
 #[test]
