@@ -30,7 +30,7 @@ use burst_policy::{
     memory::Memory,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 use tokio::sync::{mpsc, watch};
@@ -152,7 +152,10 @@ pub struct Core {
     /// Places without capacity.
     pub(crate) memory: Memory,
     pub(crate) lead: HashMap<String, u64>,
+    /// Gangs to be looked at in the next round.
     dirty: BTreeSet<String>,
+    /// Those of this round that were not looked at yet.
+    round: VecDeque<String>,
     /// Gangs whose members have said something that is not on disk yet, and when that was written last, Unix ms.
     unsaved: (BTreeSet<String>, u64),
     polls: poll::Polls,
@@ -204,6 +207,7 @@ impl Core {
             memory: Memory::default(),
             lead: HashMap::new(),
             dirty: BTreeSet::new(),
+            round: VecDeque::new(),
             unsaved: (BTreeSet::new(), 0),
             polls: poll::Polls::default(),
             licences: licences::Licences::default(),
@@ -246,11 +250,11 @@ impl Core {
             self.record_lives(now);
             let mut again = 0;
             // Other messages want their turn, too.
-            while again < TURN && !self.dirty.is_empty() {
-                for key in self.first_come() {
-                    self.advance(&key, now);
-                    again += 1;
-                }
+            while again < TURN
+                && let Some(key) = self.next_dirty()
+            {
+                self.advance(&key, now);
+                again += 1;
             }
             let next = self.next_wake(now);
             // In a fixed order: the queue first, so that nothing waits behind a timer.
@@ -271,14 +275,20 @@ impl Core {
         }
     }
 
-    /// Gangs to be looked at, in the order of their submission: who asks first is launched first.
-    fn first_come(&mut self) -> Vec<String> {
-        let mut keys: Vec<String> = std::mem::take(&mut self.dirty).into_iter().collect();
-        keys.sort_by_cached_key(|k| {
-            self.slots.get(k).map(|s| (s.gang.born_ms, s.gang.id.clone(), s.gang.task))
-        });
-        self.dirty.extend(keys.split_off(keys.len().min(TURN)));
-        keys
+    /// The next gang to be looked at: round after round, each in the order of submission, so that who asks first is launched
+    /// first and the youngest has its turn, too.
+    fn next_dirty(&mut self) -> Option<String> {
+        if self.round.is_empty() {
+            let mut keys: Vec<String> = std::mem::take(&mut self.dirty).into_iter().collect();
+            let slots = &self.slots;
+            keys.sort_by_cached_key(|k| {
+                slots.get(k).map(|s| (s.gang.born_ms, s.gang.id.clone(), s.gang.task))
+            });
+            self.round = keys.into();
+        }
+        let key = self.round.pop_front()?;
+        self.dirty.remove(&key);
+        Some(key)
     }
 
     /// What members said, gathered: a gang of a thousand is not written a thousand times.
@@ -460,7 +470,7 @@ impl Core {
             core: self,
             snapshot: &snapshot,
             seen: slot.seen.clone(),
-            effect_ms: slot.effect_ms,
+            effect_ms: slot.effect_ms.max(slot.beside.ended_ms),
             jitter: (self.jitter >> 33) % 1000,
             own: Some(&before),
         };

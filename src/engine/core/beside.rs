@@ -8,10 +8,12 @@ use crate::{
     controller::{JobUpdate, SlurmError},
     world::World,
 };
-use burst_policy::gang::{Effect, JobView, back};
+use burst_policy::gang::{Effect, JobView, Phase, Seen, Stage, back};
 
 /// Pause between two of a gang (ms).
 const AGAIN_MS: u64 = 1_000;
+/// Power-downs that fail in a row double their pause so often.
+const DOUBLED: u32 = 5;
 
 /// A call of slurmctld's beside a gang's TerminateInstances.
 #[derive(Debug, Default)]
@@ -19,69 +21,81 @@ pub(crate) struct Beside {
     /// Under way: the gang does nothing else meanwhile, and keeps its names.
     pub busy: bool,
     /// When the last one ended, Unix ms.
-    ended_ms: u64,
+    pub ended_ms: u64,
+    /// Failures in a row.
+    failed: u32,
+    /// Names that came up last.
+    names: Vec<String>,
 }
 
 impl Slot {
-    /// Whether a look that was begun at `at_ms` may lead to such a call.
-    fn may_beside(&self, at_ms: u64, now: u64) -> bool {
-        let last = self.beside.ended_ms;
-        !self.beside.busy && at_ms >= last.max(self.effect_ms) && now >= last.saturating_add(AGAIN_MS)
+    fn ends(&self) -> bool {
+        matches!(self.busy, Some(Effect::Terminate { .. }))
     }
 
-    /// Whether it must be held now although TerminateInstances is under way.
+    /// Whether it must be held now although TerminateInstances is under way, after a look that was begun at `at_ms`.
     pub(super) fn is_open(&self, view: &JobView, at_ms: u64, now: u64) -> bool {
-        let under_way = matches!(self.busy, Some(Effect::Terminate { .. }));
-        under_way && self.may_beside(at_ms, now) && back::is_open(&self.gang, view)
+        let last = self.beside.ended_ms;
+        let may = !self.beside.busy && at_ms >= last.max(self.effect_ms) && now >= last + AGAIN_MS;
+        self.ends() && may && back::is_open(&self.gang, view)
+    }
+
+    /// Whether names that came up may be powered down: beside the call, or in the pause before the next one.
+    fn may_power_down(&self, now: u64) -> bool {
+        let Phase::Ending { stage: Stage::Terminate, retry_ms, .. } = self.gang.phase else { return false };
+        let pause = AGAIN_MS << self.beside.failed.min(DOUBLED);
+        let free = self.ends() || (self.busy.is_none() && now < retry_ms);
+        free && !self.beside.busy && now >= self.beside.ended_ms + pause
     }
 }
 
 impl Core {
-    /// After a look at the nodes that was begun at `at_ms`.
-    pub(super) fn power_down_beside(&mut self, at_ms: u64) {
+    /// After a look at the nodes.
+    pub(super) fn power_down_beside(&mut self) {
         let now = self.now();
-        let may = |s: &Slot| {
-            s.busy.as_ref().is_none_or(|e| matches!(e, Effect::Terminate { .. })) && s.may_beside(at_ms, now)
-        };
         let snapshot = self.hands.shared.snapshot.load_full();
-        let up: Vec<(String, Vec<String>)> = self
-            .slots
-            .iter()
-            .filter(|(_, s)| may(s))
-            .map(|(key, s)| {
-                let (seen, effect_ms) = (s.seen.clone(), s.effect_ms);
-                let world =
-                    World { core: self, snapshot: &snapshot, seen, effect_ms, jitter: 0, own: Some(&s.gang) };
-                (key.clone(), back::came_up(&s.gang, &world))
-            })
-            .filter(|(_, names)| !names.is_empty())
-            .collect();
+        let mut up = Vec::new();
+        for (key, s) in self.slots.iter().filter(|(_, s)| s.may_power_down(now)) {
+            let (seen, own) = (Seen::Unknown, Some(&s.gang));
+            let effect_ms = s.effect_ms.max(s.beside.ended_ms);
+            let world = World { core: self, snapshot: &snapshot, seen, effect_ms, jitter: 0, own };
+            let names = back::came_up(&s.gang, &world);
+            if !names.is_empty() {
+                up.push((key.clone(), names));
+            }
+        }
         for (key, names) in up {
-            let first = names.first().map_or("", String::as_str);
-            let text = format!("{} names came up while being given back, {first} first", names.len());
-            self.beside(key, text, move |c| c.power_down(&names.join(",")));
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.beside.names != names {
+                let first = names.first().map_or("", String::as_str);
+                slot.gang
+                    .note(format!("{} names are up while being given back, {first} first", names.len()), now);
+                slot.beside.names.clone_from(&names);
+            }
+            self.beside(key, move |c| c.power_down(&names.join(",")));
         }
     }
 
     /// Jobs, as people write them, that a look has shown to be free to start, by gang.
     pub(super) fn hold_beside(&mut self, open: Vec<(String, String)>) {
+        let now = self.now();
         for (key, job) in open {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.beside.failed == 0 {
+                slot.gang.note("held while its instances are being ended", now);
+            }
             let update = JobUpdate { priority: Some(0), ..JobUpdate::default() };
-            let text = "held again while its instances are being ended".to_owned();
-            self.beside(key, text, move |c| c.update_job(&job, &update));
+            self.beside(key, move |c| c.update_job(&job, &update));
         }
     }
 
     fn beside(
         &mut self,
         key: String,
-        text: String,
         call: impl FnOnce(&dyn Controller) -> Result<(), SlurmError> + Send + 'static,
     ) {
-        let now = self.now();
         let Some(slot) = self.slots.get_mut(&key) else { return };
         slot.beside.busy = true;
-        slot.gang.note(text, now);
         let call = move |c: &dyn Controller| {
             super::poll::acting(c)?;
             call(c)
@@ -92,7 +106,9 @@ impl Core {
     pub(super) fn beside_done(&mut self, key: &str, ok: Result<(), SlurmError>) {
         let now = self.now();
         let Some(slot) = self.slots.get_mut(key) else { return };
-        slot.beside = Beside { busy: false, ended_ms: now };
+        slot.beside.busy = false;
+        slot.beside.ended_ms = now;
+        slot.beside.failed = if ok.is_ok() { 0 } else { slot.beside.failed.saturating_add(1) };
         if let Err(error) = ok {
             tracing::warn!(gang_id = %key, %error, "a job could not be held, or names powered down, beside their end");
         }

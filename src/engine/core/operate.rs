@@ -37,8 +37,8 @@ pub(crate) struct Operators {
     pub stops: Stops,
     /// They were changed in this life of the engine.
     changed: bool,
-    /// Gang → tries of its dead letter when it was told last.
-    told: BTreeMap<String, u32>,
+    /// Gang → its dead letter as it was told last.
+    told: BTreeMap<String, dead::DeadLetter>,
 }
 
 impl Core {
@@ -182,23 +182,24 @@ impl Core {
             return;
         };
         let told = self.operators.told.get(&key);
-        if told.is_some_and(|t| letter.tries < t + dead::BUDGET) {
+        if told.is_some_and(|t| t.what == letter.what && letter.tries < t.tries.saturating_add(dead::BUDGET))
+        {
             return;
         }
-        self.operators.told.insert(key.clone(), letter.tries);
         let last = gang
             .last_error
             .as_ref()
             .map(|e| format!("; last: {}: {}", e.code, e.message))
             .unwrap_or_default();
         let text = format!(
-            "dead letter: gang {key} of job {}: {} ({} tries{last}); it is tried on every {} s",
+            "dead letter: gang {key} of job {}: {} ({} tries{last}); it is tried on, every {} s at least",
             gang.job_text(),
             letter.what,
             letter.tries,
-            dead::PAUSE_MS / 1000
+            letter.pause_ms / 1000
         );
         self.hands.controller.log(Loud::Error, &text);
+        self.operators.told.insert(key, letter);
     }
 }
 

@@ -432,7 +432,7 @@ impl Core {
                 self.dirty.insert(key.clone());
             }
         }
-        self.power_down_beside(at_ms);
+        self.power_down_beside();
         self.look_for_strays(at_ms);
         if changed {
             self.nodes_changed.send_modify(|n| *n += 1);

@@ -22,7 +22,7 @@ pub(super) fn again(gang: &Gang, effect: Option<&Effect>, now: u64) -> u64 {
 
 impl Core {
     pub(super) fn next_wake(&self, now: u64) -> u64 {
-        if !self.dirty.is_empty() {
+        if !self.dirty.is_empty() || !self.round.is_empty() {
             return 0;
         }
         let gang = self.slots.values().filter_map(due).min().unwrap_or(u64::MAX);

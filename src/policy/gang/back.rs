@@ -3,6 +3,8 @@
 use super::{Effect, Gang, House, JobView, Phase, Seen, Stage, Then, Why, says};
 use super::{done::pause, step::NUDGE_MS};
 
+/// Tries of a hold before the names go down all the same.
+const HOLD_TRIES: u32 = 4;
 /// How long giving back waits to see what slurmctld, killed, has forgotten.
 const FORGOTTEN_MS: u64 = 3_000;
 
@@ -59,6 +61,10 @@ pub(super) fn ending(
         Stage::PowerDown => {
             if !g.powered {
                 go(g, Stage::Terminate);
+                return None;
+            }
+            // A job that could not be held may be started on the names in this moment; but not for ever is it waited for.
+            if (1..HOLD_TRIES).contains(&g.hold_again.0) && (open || job.is_none()) {
                 return None;
             }
             // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.

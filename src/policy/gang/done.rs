@@ -28,7 +28,7 @@ const PAUSE_MS: u64 = 500;
 /// Shortest pause after a failed call of EC2's, ms.
 const PAUSE_LEAST_MS: u64 = 50;
 /// Longest pause after a failed call, ms.
-const PAUSE_MOST_MS: u64 = 30_000;
+pub(super) const PAUSE_MOST_MS: u64 = 30_000;
 /// Pause when credentials or configuration are wrong: a person has to act, ms.
 const BROKEN_MS: u64 = 60_000;
 /// Tries of a power-down before the instances end all the same: nothing else ends the bill.
@@ -201,7 +201,10 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         (Effect::Hold { .. }, Outcome::Failed(t)) if matches!(g.phase, Phase::Ending { .. }) => {
             g.blame(&t, now);
             let tries = g.hold_again.0;
-            g.hold_again = (tries.saturating_add(1), now + pause(tries).min(HOLD_MOST_MS));
+            // A controller that is not the active one does nothing at all.
+            let counted = u32::from(t.code != "Standby");
+            let most = if tries < dead::BUDGET { HOLD_MOST_MS } else { PAUSE_MOST_MS };
+            g.hold_again = (tries.saturating_add(counted), now + pause(tries).min(most));
             None
         }
         (Effect::MoveLocal { partition, .. }, Outcome::Ok) => {

@@ -234,10 +234,14 @@ fn a_name_that_waits_for_the_epilog_of_an_instance_that_is_gone_is_powered_down_
     assert_eq!(g.phase, Phase::Done);
 }
 
-fn refused_by_slurm() -> Outcome {
+fn slurm_trouble() -> Trouble {
     let (code, message, class) = ("Slurm1", "busy", Class::Transient);
     let (request_id, ambiguous) = (None, false);
-    Outcome::Failed(Trouble { code: code.into(), message: message.into(), class, request_id, ambiguous })
+    Trouble { code: code.into(), message: message.into(), class, request_id, ambiguous }
+}
+
+fn refused_by_slurm() -> Outcome {
+    Outcome::Failed(slurm_trouble())
 }
 
 #[test]
@@ -274,6 +278,33 @@ fn a_hold_is_not_put_off_by_the_pauses_of_other_effects_and_has_its_own() {
 }
 
 #[test]
+fn the_names_of_a_job_that_could_not_be_held_do_not_go_down_under_it_but_not_for_ever() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    w.edit(|v| v.held = false);
+    // Released in vain: it may be started in this very moment.
+    g.enter(Phase::Released { deadline_ms: 1_000 }, "released", 20);
+    let (mut holds, mut now) = (Vec::new(), 1_000);
+    let down = loop {
+        match next(&mut g, &w, now) {
+            Some(hold @ Effect::Hold { .. }) => {
+                holds.push(now);
+                done(&mut g, &hold, refused_by_slurm(), &w, now);
+            }
+            Some(other) => break other,
+            None => {}
+        }
+        // What it does not know is no leave either.
+        let seen = w.seen.replace(Seen::Unknown);
+        assert!(holds.len() >= 4 || next(&mut g, &w, now).is_none(), "{:?}", g.phase);
+        w.seen.replace(seen);
+        now += 1;
+        assert!(now < 20_000, "{:?}", g.phase);
+    };
+    assert_eq!((down, holds.len()), (Effect::PowerDown, 4), "{holds:?}");
+}
+
+#[test]
 fn a_hold_that_slurm_never_takes_is_a_dead_letter() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
@@ -288,6 +319,13 @@ fn a_hold_that_slurm_never_takes_is_a_dead_letter() {
     }
     let letter = dead::letter(&g).expect("a dead letter");
     assert!(letter.what.contains("hold") && letter.tries == dead::BUDGET, "{letter:?}");
+    let standby = Trouble { code: "Standby".into(), ..slurm_trouble() };
+    let hold = next(&mut g, &w, 600_000).expect("hold");
+    done(&mut g, &hold, Outcome::Failed(standby), &w, 600_000);
+    assert_eq!(dead::letter(&g).map(|l| l.tries), Some(dead::BUDGET), "a standby does nothing at all");
+    let hold = next(&mut g, &w, 700_000).expect("hold");
+    done(&mut g, &hold, refused_by_slurm(), &w, 700_000);
+    assert_eq!(g.hold_again, (dead::BUDGET + 1, 730_000), "at a low rate from then on");
 }
 
 #[test]
