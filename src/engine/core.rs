@@ -92,6 +92,8 @@ pub enum Event {
     Beside {
         /// Gang key.
         key: String,
+        /// It was the job's hold.
+        hold: bool,
         /// Slurm's answer.
         ok: Result<(), SlurmError>,
     },
@@ -118,7 +120,7 @@ pub(crate) struct Slot {
     pub missed: bool,
     /// Not looked at before this for its own time's sake, Unix ms.
     pub again_ms: u64,
-    /// The power-down beside its TerminateInstances.
+    /// What was done beside its TerminateInstances.
     pub beside: beside::Beside,
 }
 
@@ -339,7 +341,7 @@ impl Core {
             Event::Jobs { at_ms, uid, found } => self.saw_jobs(at_ms, uid, found),
             Event::Nodes { at_ms, found } => self.saw_nodes(at_ms, found),
             Event::Done { key, effect, done } => self.effect_done(&key, &effect, done),
-            Event::Beside { key, ok } => self.beside_done(&key, ok),
+            Event::Beside { key, hold, ok } => self.beside_done(&key, hold, ok),
             Event::Life(e) => self.life_event(e),
             Event::ArrayDone { key, ok } => self.array_done(&key, ok),
             Event::Free { key, names, saved } => self.free(&key, names, saved),

@@ -143,6 +143,17 @@ impl From<Member> for Retired {
     }
 }
 
+/// A hold that Slurm did not take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedHold {
+    /// Failures so far.
+    pub tries: u32,
+    /// Since when, Unix ms.
+    pub since_ms: u64,
+    /// Tried again then, Unix ms.
+    pub again_ms: u64,
+}
+
 /// A line of a gang's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -232,10 +243,10 @@ pub struct Gang {
     /// Times that addresses were told again while it boots: bounded, whatever Slurm makes of them.
     #[serde(default)]
     pub retold: u8,
-    /// Failures of the hold while it is given back, and when it is tried again, Unix ms. The pauses of other effects do not
-    /// put it off: the scheduler does not wait for them.
+    /// The hold that failed while it is given back. The pauses of other effects do not put it off: the scheduler does not
+    /// wait for them.
     #[serde(default)]
-    pub hold_again: (u32, u64),
+    pub hold: FailedHold,
     /// A CreateFleet of ours has no known answer.
     pub unsure: bool,
     /// The call of this intent was sent and its answer is not known: only a fleet, or EC2's own no, settles it.
@@ -316,7 +327,7 @@ impl Gang {
             granted_ms: None,
             powered: false,
             retold: 0,
-            hold_again: (0, 0),
+            hold: FailedHold::default(),
             unsure: false,
             sent: false,
             fleet: None,

@@ -7,7 +7,7 @@ use crate::{
     story::quiet,
     users,
 };
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Far longer than SlurmdTimeout here.
@@ -72,8 +72,12 @@ pub fn a_job_that_comes_back_at_the_end() -> Story {
             (j.state, j.held, j.restarts) = (State::Pending, false, 1);
             (j.submit, j.eligible) = (at, at + 3);
         }
+        // The first hold fails, and after it nothing changes in the job table.
+        out.trouble.store(1_000, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        out.trouble.store(0, Ordering::Relaxed);
         let held = || out.slurm.tables().jobs.get(&job).is_some_and(|j| j.held);
-        until("it is held in time", Duration::from_secs(3), held).await?;
+        until("it is held in time", Duration::from_millis(1_800), held).await?;
         until("it runs again", 10 * MINUTE, || is(State::Running)).await?;
         if out.ec2.fleets().len() != 2 {
             return Err("its second life has no gang of its own".into());

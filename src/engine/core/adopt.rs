@@ -1,7 +1,7 @@
 //! Gangs of before, as a new engine finds them in the journal: what slurmctld may have lost meanwhile is looked at again.
 
 use super::{Core, Slot, arrays};
-use burst_policy::gang::{Gang, Phase, Seen, Stage};
+use burst_policy::gang::{FailedHold, Gang, Phase, Seen, Stage};
 
 impl Core {
     pub(super) fn adopt(&mut self, mut gang: Gang) {
@@ -31,7 +31,7 @@ impl Core {
             }
         }
         // A hold that fails now is a first try: the scheduler begins, too.
-        gang.hold_again = (0, 0);
+        gang.hold = FailedHold::default();
         if let Phase::Ending { stage, retry_ms, tries, .. } = &mut gang.phase
             && gang.powered
             && matches!(stage, Stage::Terminate | Stage::Settle { .. })

@@ -8,10 +8,10 @@ use crate::{
     controller::{JobUpdate, SlurmError},
     world::World,
 };
-use burst_policy::gang::{Effect, JobView, Phase, Seen, Stage, back};
+use burst_policy::gang::{Effect, FailedHold, JobView, Phase, Seen, Stage, back};
 
 /// Pause between two of a gang (ms).
-const AGAIN_MS: u64 = 1_000;
+pub(super) const AGAIN_MS: u64 = 1_000;
 /// Power-downs that fail in a row double their pause so often.
 const DOUBLED: u32 = 5;
 
@@ -22,7 +22,7 @@ pub(crate) struct Beside {
     pub busy: bool,
     /// When the last one ended, Unix ms.
     pub ended_ms: u64,
-    /// Failures in a row.
+    /// Power-downs that failed in a row.
     failed: u32,
     /// Names that came up last.
     names: Vec<String>,
@@ -33,11 +33,12 @@ impl Slot {
         matches!(self.busy, Some(Effect::Terminate { .. }))
     }
 
-    /// Whether it must be held now although TerminateInstances is under way, after a look that was begun at `at_ms`.
-    pub(super) fn is_open(&self, view: &JobView, at_ms: u64, now: u64) -> bool {
+    /// Whether the job may be started although TerminateInstances is under way, by a look that was begun at `at_ms`; and
+    /// then, whether it may be held now.
+    pub(super) fn open(&self, view: &JobView, at_ms: u64, born_ms: u64, now: u64) -> Option<bool> {
         let last = self.beside.ended_ms;
         let may = !self.beside.busy && at_ms >= last.max(self.effect_ms) && now >= last + AGAIN_MS;
-        self.ends() && may && back::is_open(&self.gang, view)
+        (self.ends() && back::is_open(&self.gang, view, born_ms)).then_some(may)
     }
 
     /// Whether names that came up may be powered down: beside the call, or in the pause before the next one.
@@ -72,7 +73,7 @@ impl Core {
                     .note(format!("{} names are up while being given back, {first} first", names.len()), now);
                 slot.beside.names.clone_from(&names);
             }
-            self.beside(key, move |c| c.power_down(&names.join(",")));
+            self.beside(key, false, move |c| c.power_down(&names.join(",")));
         }
     }
 
@@ -81,17 +82,18 @@ impl Core {
         let now = self.now();
         for (key, job) in open {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
-            if slot.beside.failed == 0 {
+            if slot.gang.hold.tries == 0 {
                 slot.gang.note("held while its instances are being ended", now);
             }
             let update = JobUpdate { priority: Some(0), ..JobUpdate::default() };
-            self.beside(key, move |c| c.update_job(&job, &update));
+            self.beside(key, true, move |c| c.update_job(&job, &update));
         }
     }
 
     fn beside(
         &mut self,
         key: String,
+        hold: bool,
         call: impl FnOnce(&dyn Controller) -> Result<(), SlurmError> + Send + 'static,
     ) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
@@ -100,15 +102,24 @@ impl Core {
             super::poll::acting(c)?;
             call(c)
         };
-        self.slurm(call, move |_, ok| Event::Beside { key, ok });
+        self.slurm(call, move |_, ok| Event::Beside { key, hold, ok });
     }
 
-    pub(super) fn beside_done(&mut self, key: &str, ok: Result<(), SlurmError>) {
+    pub(super) fn beside_done(&mut self, key: &str, hold: bool, ok: Result<(), SlurmError>) {
         let now = self.now();
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.beside.busy = false;
         slot.beside.ended_ms = now;
-        slot.beside.failed = if ok.is_ok() { 0 } else { slot.beside.failed.saturating_add(1) };
+        match (&ok, hold) {
+            (Ok(()), true) => slot.gang.hold = FailedHold::default(),
+            (Err(_), true) => slot.gang.hold.tries = slot.gang.hold.tries.saturating_add(1),
+            (Ok(()), false) => slot.beside.failed = 0,
+            (Err(_), false) => slot.beside.failed = slot.beside.failed.saturating_add(1),
+        }
+        if hold && ok.is_err() {
+            // "Nothing has changed" would not show it again.
+            self.polls.expect(slot.gang.uid, now + AGAIN_MS);
+        }
         if let Err(error) = ok {
             tracing::warn!(gang_id = %key, %error, "a job could not be held, or names powered down, beside their end");
         }

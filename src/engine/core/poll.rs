@@ -166,6 +166,7 @@ impl Core {
         found: Result<Changed<JobRecord>, SlurmError>,
     ) {
         let now = self.now();
+        let (mut wanted, mut again) = (false, Vec::new());
         match uid {
             None => {
                 self.polls.jobs_busy = false;
@@ -174,6 +175,8 @@ impl Core {
             Some(uid) => {
                 if let Some(e) = self.polls.expected.get_mut(&uid) {
                     let pause = (e.1 * 2).min(EXPECT_MS.1);
+                    // One that was asked for since this one began has still to come, and one that failed has told nothing.
+                    wanted = e.0 > at_ms || found.is_err();
                     *e = (now + e.1, pause, false);
                 }
             }
@@ -181,9 +184,9 @@ impl Core {
         match found {
             Err(e) => tracing::warn!(error = %e, "the job table could not be read"),
             Ok(None) => {}
-            Ok(Some(records)) => self.apply_jobs(at_ms, uid, records),
+            Ok(Some(records)) => again = self.apply_jobs(at_ms, uid, records),
         }
-        if let Some(uid) = uid {
+        if let Some(uid) = uid.filter(|_| !wanted) {
             let waiting =
                 self.slots.values().any(|s| s.gang.uid == uid && matches!(s.gang.phase, Phase::Submitted));
             let array = self.arrays.values().any(|a| a.gang.uid == uid && a.gang.job.is_none());
@@ -191,9 +194,13 @@ impl Core {
                 self.polls.expected.remove(&uid);
             }
         }
+        for uid in again {
+            self.polls.expect(uid, now + super::beside::AGAIN_MS);
+        }
     }
 
-    fn apply_jobs(&mut self, at_ms: u64, uid: Option<u32>, records: Vec<JobRecord>) {
+    /// Answers whose jobs are to be looked at again soon.
+    fn apply_jobs(&mut self, at_ms: u64, uid: Option<u32>, records: Vec<JobRecord>) -> Vec<u32> {
         // In order: a seed of the simulation must tell the same story again.
         let mut found: BTreeMap<String, (JobView, JobRecord)> = BTreeMap::new();
         let mut metas: Vec<(String, JobRecord)> = Vec::new();
@@ -235,7 +242,8 @@ impl Core {
                 self.stranger(id, &record.view);
             }
         }
-        let (mut known, mut open) = (HashSet::new(), Vec::new());
+        let (mut known, mut open, mut again) = (HashSet::new(), Vec::new(), Vec::new());
+        let born_ms = self.born_ms;
         let mut renamed = false;
         let now = self.now();
         for (key, (view, record)) in found {
@@ -255,8 +263,10 @@ impl Core {
                 slot.effect_ms = 0;
                 renamed = true;
             }
-            if slot.is_open(&view, at_ms, now) {
-                open.push((key.clone(), view.text.clone()));
+            match slot.open(&view, at_ms, born_ms, now) {
+                Some(true) => open.push((key.clone(), view.text.clone())),
+                Some(false) => again.push(slot.gang.uid),
+                None => {}
             }
             if at_ms < slot.effect_ms || slot.busy.is_some() {
                 // What it showed may not be shown again ("nothing changed"): look once more when the effect is over.
@@ -317,6 +327,7 @@ impl Core {
         let array = |gang: &str| metas.iter().any(|(id, _)| id == gang);
         self.hands.shared.fresh.looked(uid, at_ms, |gang| known.contains(gang) || array(gang));
         self.see_arrays(at_ms, uid, &metas);
+        again
     }
 
     /// A managed job whose comment somebody else has written over: known by number, owner and submit time, and tagged again.

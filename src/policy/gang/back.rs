@@ -1,10 +1,12 @@
 //! Giving a gang back: names down in Slurm, instances ended in EC2, until nothing is left; then what follows.
 
-use super::{Effect, Gang, House, JobView, Phase, Seen, Stage, Then, Why, says};
+use super::{Effect, FailedHold, Gang, House, JobView, Phase, Seen, Stage, Then, Why, says};
 use super::{done::pause, step::NUDGE_MS};
 
 /// Tries of a hold before the names go down all the same.
 const HOLD_TRIES: u32 = 4;
+/// And how long after the first of them at most, ms: a slurmctld that answers nothing at all does not keep the bill running.
+const HOLD_MS: u64 = 10_000;
 /// How long giving back waits to see what slurmctld, killed, has forgotten.
 const FORGOTTEN_MS: u64 = 3_000;
 
@@ -37,12 +39,12 @@ pub(super) fn ending(
     }
     let due = now >= retry_ms;
     // The race of a requeue: a pending job that is not held could be put on nodes that are going away.
-    let open = !matches!(then, Then::Done) && job.is_some_and(|j| j.state == 0 && !j.held);
-    if open && now >= g.hold_again.1 {
+    let open = !matches!(then, Then::Done) && job.is_some_and(|j| may_start(g, j));
+    if open && now >= g.hold.again_ms {
         return Some(Effect::Hold { comment: says::comment(g) });
     }
     if !open && (job.is_some() || *seen == Seen::Gone) {
-        g.hold_again = (0, 0);
+        g.hold = FailedHold::default();
     }
     let go = |g: &mut Gang, stage: Stage| {
         if let Phase::Ending { stage: s, retry_ms, tries, .. } = &mut g.phase {
@@ -64,7 +66,8 @@ pub(super) fn ending(
                 return None;
             }
             // A job that could not be held may be started on the names in this moment; but not for ever is it waited for.
-            if (1..HOLD_TRIES).contains(&g.hold_again.0) && (open || job.is_none()) {
+            let tried = (1..HOLD_TRIES).contains(&g.hold.tries) && now < g.hold.since_ms + HOLD_MS;
+            if tried && (open || job.is_none()) {
                 return None;
             }
             // POWER_DOWN_FORCE kills every job on a node: not while somebody else's runs there.
@@ -130,14 +133,20 @@ pub fn came_up(g: &Gang, house: &dyn House) -> Vec<String> {
     g.all_names().filter(|n| house.node(n).is_some_and(|v| v.is_up())).cloned().collect()
 }
 
-/// Whether the job may be started although its gang's instances are being ended: requeued after its end, or freed, while
-/// TerminateInstances is under way. It is held beside the call.
-#[must_use]
-pub fn is_open(g: &Gang, j: &JobView) -> bool {
-    let terminating = matches!(g.phase, Phase::Ending { stage: Stage::Terminate, .. });
-    // Moved to a local partition, it is none of ours any more.
+/// Whether the scheduler may start it. Moved to a local partition, it is none of ours any more.
+fn may_start(g: &Gang, j: &JobView) -> bool {
     let ours = j.partition.is_empty() || j.partition == g.geometry.partition;
-    terminating && ours && j.state == 0 && !j.held
+    ours && j.state == 0 && !j.held
+}
+
+/// Whether the job may be started although its gang's instances are being ended: requeued after its end, or freed, while
+/// TerminateInstances is under way. It is held beside the call. `born_ms` is when this engine began.
+#[must_use]
+pub fn is_open(g: &Gang, j: &JobView, born_ms: u64) -> bool {
+    let Phase::Ending { stage: Stage::Terminate, then, .. } = &g.phase else { return false };
+    // Held, one for which nothing follows would stay so.
+    let again = g.job.as_ref().is_none_or(|k| j.restarts > k.restart) || g.since_ms < born_ms;
+    may_start(g, j) && (*then != Then::Done || again)
 }
 
 fn settled(g: &mut Gang, then: &Then, house: &dyn House, now: u64) {

@@ -22,7 +22,7 @@ pub struct DeadLetter {
 /// The gang's dead letter, if it has one.
 #[must_use]
 pub fn letter(g: &Gang) -> Option<DeadLetter> {
-    let hold = g.hold_again.0;
+    let hold = g.hold.tries;
     let (what, tries, pause_ms) = match &g.phase {
         Phase::Ending { stage: Stage::Terminate, tries, .. } if *tries >= BUDGET || hold < BUDGET => {
             ("TerminateInstances: its instances run on and are paid for", *tries, PAUSE_MS)

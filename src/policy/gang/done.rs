@@ -1,8 +1,8 @@
 //! From an effect's outcome to the gang's next phase.
 
 use super::{
-    Addresses, Effect, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot, budget, dead,
-    parts, step,
+    Addresses, Effect, FailedHold, Gang, Grant, House, Member, Phase, Stage, Then, Trouble, Why, boot,
+    budget, dead, parts, step,
 };
 use crate::{admit::Rung, classify::Class};
 
@@ -58,7 +58,7 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::Hold { comment }, Outcome::Ok) => {
             g.commented.clone_from(comment);
-            g.hold_again = (0, 0);
+            g.hold = FailedHold::default();
             if matches!(g.phase, Phase::Held) {
                 g.enter(Phase::Planned, "held by the administrator", now);
             }
@@ -200,11 +200,13 @@ pub fn done(g: &mut Gang, effect: &Effect, outcome: Outcome, house: &dyn House, 
         }
         (Effect::Hold { .. }, Outcome::Failed(t)) if matches!(g.phase, Phase::Ending { .. }) => {
             g.blame(&t, now);
-            let tries = g.hold_again.0;
+            let tries = g.hold.tries;
+            let since_ms = if tries == 0 { now } else { g.hold.since_ms };
             // A controller that is not the active one does nothing at all.
             let counted = u32::from(t.code != "Standby");
             let most = if tries < dead::BUDGET { HOLD_MOST_MS } else { PAUSE_MOST_MS };
-            g.hold_again = (tries.saturating_add(counted), now + pause(tries).min(most));
+            let again_ms = now + pause(tries).min(most);
+            g.hold = FailedHold { tries: tries.saturating_add(counted), since_ms, again_ms };
             None
         }
         (Effect::MoveLocal { partition, .. }, Outcome::Ok) => {

@@ -32,7 +32,7 @@ pub fn retry(g: &mut Gang, who: &str, now_ms: u64) -> Result<String, String> {
         } => {
             *then = Then::Again { rung: 0 };
             *retry_ms = 0;
-            g.hold_again = (0, 0);
+            g.hold = super::FailedHold::default();
             (g.rounds, g.dry_since_ms) = (0, None);
             g.note(text, now_ms);
         }

@@ -1,8 +1,8 @@
 //! From a gang and the world to the next effect.
 
 use super::{
-    Effect, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, back, boot, budget, parts,
-    says, turns,
+    Effect, FailedHold, Gang, House, JobKey, JobView, Phase, Seen, Stage, Then, Turn, Why, back, boot,
+    budget, parts, says, turns,
 };
 use crate::admit::Verdict;
 use burst_plan::Else;
@@ -65,7 +65,7 @@ pub fn wake(g: &Gang) -> Option<u64> {
                 Stage::Settle { nudge_ms } => *nudge_ms,
                 Stage::PowerDown | Stage::Terminate => *retry_ms,
             };
-            Some(if g.hold_again.0 > 0 { next.min(g.hold_again.1) } else { next })
+            Some(if g.hold.tries > 0 { next.min(g.hold.again_ms) } else { next })
         }
         _ => None,
     }
@@ -74,7 +74,7 @@ pub fn wake(g: &Gang) -> Option<u64> {
 /// Begins to give the gang back.
 pub fn end(g: &mut Gang, then: Then, stage: Stage, text: impl Into<String>, now_ms: u64) {
     count_unanswered(g);
-    g.hold_again = (0, 0);
+    g.hold = FailedHold::default();
     g.enter(Phase::Ending { then, stage, retry_ms: 0, tries: 0 }, text, now_ms);
 }
 
@@ -147,7 +147,7 @@ fn watch_record(g: &mut Gang, j: &JobView, house: &dyn House, now_ms: u64) {
             Phase::Ending { then: then @ Then::Done, retry_ms, .. } => {
                 *then = Then::Again { rung: 0 };
                 *retry_ms = 0;
-                g.hold_again = (0, 0);
+                g.hold = FailedHold::default();
             }
             Phase::Ending { .. } => {}
             _ => {

@@ -274,7 +274,7 @@ fn a_hold_is_not_put_off_by_the_pauses_of_other_effects_and_has_its_own() {
     assert_eq!(asked, [530_001, 530_501, 531_501, 533_501], "at once, and never two seconds late");
     w.edit(|v| v.held = true);
     next(&mut g, &w, 535_100);
-    assert_eq!(g.hold_again, (0, 0), "somebody held it");
+    assert_eq!(g.hold, FailedHold::default(), "somebody held it");
 }
 
 #[test]
@@ -305,6 +305,51 @@ fn the_names_of_a_job_that_could_not_be_held_do_not_go_down_under_it_but_not_for
 }
 
 #[test]
+fn a_slurmctld_that_answers_nothing_after_a_failed_hold_does_not_keep_the_bill_running() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    w.edit(|v| v.held = false);
+    g.enter(Phase::Released { deadline_ms: 1_000 }, "released", 20);
+    let hold = next(&mut g, &w, 1_000).expect("hold");
+    done(&mut g, &hold, refused_by_slurm(), &w, 1_000);
+    *w.seen.borrow_mut() = Seen::Unknown;
+    let down = (1_001..60_000).find_map(|now| next(&mut g, &w, now).map(|e| (now, e)));
+    assert_eq!(down, Some((11_000, Effect::PowerDown)));
+}
+
+#[test]
+fn a_job_that_somebody_moved_elsewhere_is_not_held() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    next(&mut g, &w, 480_015);
+    g.geometry.partition = "efa".into();
+    w.edit(|v| (v.held, v.partition) = (false, "cpu".into()));
+    assert_eq!(next(&mut g, &w, 480_016), Some(Effect::PowerDown));
+    w.edit(|v| v.partition = "efa".into());
+    assert!(matches!(next(&mut g, &w, 480_017), Some(Effect::Hold { .. })));
+}
+
+#[test]
+fn only_a_job_for_which_something_follows_is_held_while_instances_are_ended() {
+    let (mut g, w) = (gang(), World::new());
+    to_booting(&mut g, &w);
+    w.edit(|v| v.held = false);
+    let Seen::Is(mut j) = w.job(&g) else { panic!("seen") };
+    let ending = |then: Then| Phase::Ending { then, stage: Stage::Terminate, retry_ms: 0, tries: 0 };
+    g.enter(ending(Then::Again { rung: 0 }), "given back", 500);
+    assert!(back::is_open(&g, &j, 100));
+    g.enter(ending(Then::Done), "over", 500);
+    assert!(!back::is_open(&g, &j, 100), "nothing follows");
+    assert!(back::is_open(&g, &j, 600), "slurmctld was killed before it saved the end");
+    j.restarts += 1;
+    assert!(back::is_open(&g, &j, 100), "requeued");
+    j.partition = "elsewhere".into();
+    assert!(!back::is_open(&g, &j, 100), "moved");
+    (j.partition, j.held) = (g.geometry.partition.clone(), true);
+    assert!(!back::is_open(&g, &j, 100), "held");
+}
+
+#[test]
 fn a_hold_that_slurm_never_takes_is_a_dead_letter() {
     let (mut g, w) = (gang(), World::new());
     to_booting(&mut g, &w);
@@ -325,7 +370,7 @@ fn a_hold_that_slurm_never_takes_is_a_dead_letter() {
     assert_eq!(dead::letter(&g).map(|l| l.tries), Some(dead::BUDGET), "a standby does nothing at all");
     let hold = next(&mut g, &w, 700_000).expect("hold");
     done(&mut g, &hold, refused_by_slurm(), &w, 700_000);
-    assert_eq!(g.hold_again, (dead::BUDGET + 1, 730_000), "at a low rate from then on");
+    assert_eq!((g.hold.tries, g.hold.again_ms), (dead::BUDGET + 1, 730_000), "at a low rate from then on");
 }
 
 #[test]
