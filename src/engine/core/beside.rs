@@ -118,7 +118,7 @@ impl Core {
         }
         if hold && ok.is_err() {
             // "Nothing has changed" would not show it again.
-            self.polls.expect(slot.gang.uid, now + AGAIN_MS);
+            self.polls.expect_by(slot.gang.uid, now + AGAIN_MS);
         }
         if let Err(error) = ok {
             tracing::warn!(gang_id = %key, %error, "a job could not be held, or names powered down, beside their end");

@@ -192,7 +192,7 @@ impl Core {
             .map(|e| format!("; last: {}: {}", e.code, e.message))
             .unwrap_or_default();
         let text = format!(
-            "dead letter: gang {key} of job {}: {} ({} tries{last}); it is tried on, every {} s at least",
+            "dead letter: gang {key} of job {}: {} ({} tries{last}); it is tried on every {} s",
             gang.job_text(),
             letter.what,
             letter.tries,

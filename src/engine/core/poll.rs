@@ -38,6 +38,13 @@ impl Polls {
         self.expected.insert(uid, (now, EXPECT_MS.0, busy));
     }
 
+    /// The same, where one that is on its way does as well.
+    pub(super) fn expect_by(&mut self, uid: u32, at_ms: u64) {
+        if self.expected.get(&uid).is_none_or(|e| e.2) {
+            self.expect(uid, at_ms);
+        }
+    }
+
     pub(super) fn next(&self, _now: u64) -> u64 {
         let mut next = u64::MAX;
         if !self.jobs_busy {
@@ -195,7 +202,7 @@ impl Core {
             }
         }
         for uid in again {
-            self.polls.expect(uid, now + super::beside::AGAIN_MS);
+            self.polls.expect_by(uid, now + super::beside::AGAIN_MS);
         }
     }
 
